@@ -1,0 +1,42 @@
+# Two commands do all set-up: `make run` and `make test`. Each makes .venv and installs into it at the first call only.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run check test test-servers test-long bench clean
+
+run: .venv/.run
+	@$(BIN)/claude-syncctl run-default
+
+check: .venv/.dev
+	$(BIN)/ruff check daemon tests
+	$(BIN)/ruff format --check daemon tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: .venv/.dev
+	$(BIN)/pytest -n 2 -m "not servers and not long"
+
+test-servers: .venv/.dev
+	tests/servers/install
+	$(BIN)/pytest -m servers
+
+test-long: .venv/.dev
+	$(BIN)/pytest -n 2 -m long
+
+bench: .venv/.dev
+	$(BIN)/python tests/bench/run.py
+
+# pip is called from outside: a Python without ensurepip can still make the environment.
+.venv/bin/python:
+	$(PYTHON) -m venv --without-pip .venv
+
+.venv/.run: pyproject.toml | .venv/bin/python
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/.run
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

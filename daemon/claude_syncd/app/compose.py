@@ -1,0 +1,186 @@
+"""Puts one device together: settings, keys, state, store, engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from claude_syncd import config
+from claude_syncd.core.portable import Root
+from claude_syncd.core.rules import Rules, Scope
+from claude_syncd.crypto.keys import load_keys
+from claude_syncd.engine.pathmap import PathMap
+from claude_syncd.engine.site import Site
+from claude_syncd.engine.timing import Intervals
+from claude_syncd.errors import NotSetUp, StateBroken
+from claude_syncd.local import device as device_file
+from claude_syncd.local.apply import Applier
+from claude_syncd.local.content import Contents
+from claude_syncd.local.state import State
+from claude_syncd.local.trash import Trash
+from claude_syncd.log import get_logger
+from claude_syncd.store.open import FolderOptions, S3Options, StoreOptions, open_store
+from claude_syncd.vault.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from claude_syncd.config import Settings
+    from claude_syncd.local.home import Places
+
+_log = get_logger(__name__)
+
+WORKERS = 4
+TRASH_DAYS = 30
+
+
+def load_settings(places: Places) -> Settings:
+    """The settings. Raises NotSetUp where `init` has not been run, ConfigError, LocalError."""
+    if not places.config.exists() or not places.key.exists():
+        raise NotSetUp("this device is not set up")
+    return config.load(places.config)
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """The store of the settings as the store layer takes it. Raises NotSetUp where there is none."""
+    match settings.store:
+        case config.FolderStore(path=path):
+            return FolderOptions(path)
+        case config.S3Store() as s3:
+            return S3Options(
+                bucket=s3.bucket,
+                prefix=s3.prefix,
+                region=s3.region,
+                endpoint=s3.endpoint,
+                profile=s3.profile,
+                access_key_id=s3.access_key_id,
+                secret_access_key=s3.secret_access_key.get_secret_value() if s3.secret_access_key else None,
+                session_token=s3.session_token.get_secret_value() if s3.session_token else None,
+                path_style=s3.path_style,
+                ca_bundle=str(s3.ca_bundle) if s3.ca_bundle else None,
+            )
+        case None:
+            raise NotSetUp("no store is configured on this device")
+
+
+def intervals(settings: Settings) -> Intervals:
+    """The times of the settings as the engine takes them."""
+    return Intervals(
+        quiet=settings.debounce.quiet,
+        limit=settings.debounce.limit,
+        active=settings.poll.active,
+        idle=settings.poll.idle,
+        roster=settings.poll.roster,
+        list=settings.poll.list,
+        scan=settings.scan.interval,
+    )
+
+
+@contextmanager
+def opened_site(places: Places, settings: Settings) -> Iterator[Site]:
+    """One device ready to work. The caller holds the lock, and closes the store on its event loop."""
+    keys = load_keys(places.key)
+    device = device_file.load(places.device)
+    places.conflicts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _allow_many_files()
+    rules = Rules(Scope(settings.scope), tuple(settings.include), tuple(settings.exclude))
+    follow = tuple(Path(os.path.realpath(folder)) for folder in settings.follow)
+    opened = open_store(store_options(settings), parallel=settings.limits.parallel)
+    with _opened_state(places, keys.vault_id, device.id) as state:
+        _note_rules(state, settings)
+        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="worker")
+        trash = Trash(places.trash)
+
+        def new_device_id() -> str:
+            fresh = device_file.create(device.name)
+            device_file.save(places.device, fresh)
+            state.set_meta("device", fresh.id)
+            _log.warning("this device's id lived twice; it has a new one", device=fresh.id)
+            return fresh.id
+
+        try:
+            yield Site(
+                me=device.id,
+                name=device.name,
+                vault_id=keys.vault_id,
+                places=places,
+                state=state,
+                store=opened.store,
+                counter=opened.counter,
+                keys=keys,
+                reader=Reader(opened.store, keys, pool, parallel=settings.limits.parallel),
+                rules=rules,
+                paths=PathMap(rules=rules, state=state, homes=_homes(places), tree=places.tree),
+                appliers={
+                    Root.TREE: Applier(places.tree, trash),
+                    Root.CONFLICTS: Applier(places.conflicts, trash),
+                },
+                contents={
+                    Root.TREE: Contents(places.tree, follow),
+                    Root.CONFLICTS: Contents(places.conflicts),
+                },
+                pool=pool,
+                now_ns=time.time_ns,
+                new_device_id=new_device_id,
+                follow=follow,
+            )
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def tidy(site: Site) -> None:
+    """Once at start: clear away what a crash left behind and what lay in the trash for long enough. Synchronous."""
+    if site.places.tree.is_dir():
+        site.appliers[Root.TREE].clean_leftovers(site.rules.descends)
+    site.appliers[Root.CONFLICTS].clean_leftovers(lambda _: True)
+    Trash(site.places.trash).expire(TRASH_DAYS)
+
+
+def _homes(places: Places) -> tuple[str, ...]:
+    spellings = [os.path.realpath(places.user_home), str(places.user_home)]
+    return tuple(dict.fromkeys(spellings))
+
+
+@contextmanager
+def _opened_state(places: Places, vault_id: str, device_id: str) -> Iterator[State]:
+    """The state of this device in this vault. A broken one, or one of another vault or device, is set aside: all of
+    it is rebuilt from the vault and the disk.
+    """
+    try:
+        state = State(places.database)
+        if (state.meta("vault") or vault_id) != vault_id or (state.meta("device") or device_id) != device_id:
+            state.close()
+            raise StateBroken("the state database belongs to another vault or device")
+    except StateBroken as error:
+        _log.warning("the state is rebuilt from the vault and the disk", reason=str(error))
+        for ending in ("", "-wal", "-shm"):
+            old = places.database.with_name(places.database.name + ending)
+            if old.exists():
+                old.replace(old.with_name(f"broken-{old.name}"))
+        state = State(places.database)
+    with state:
+        state.set_meta("vault", vault_id)
+        state.set_meta("device", device_id)
+        yield state
+
+
+def _note_rules(state: State, settings: Settings) -> None:
+    """When another choice of files is synced than the last time, look at everything in the vault again."""
+    rules = json.dumps([settings.scope, list(settings.include), list(settings.exclude)])
+    if state.meta("rules") not in {None, rules}:
+        state.reconsider()
+    state.set_meta("rules", rules)
+
+
+def _allow_many_files() -> None:
+    """Batches keep hundreds of files open; the usual soft limit is 1,024, the hard one far above."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(16_384, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,120 @@
+"""The same engine without a daemon: each command does its work in this process and returns."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from claude_syncd import log as logging
+from claude_syncd.app.compose import intervals, load_settings, opened_site, tidy
+from claude_syncd.app.service import DaemonService
+from claude_syncd.core.status import Pending
+from claude_syncd.engine import report
+from claude_syncd.engine.supervisor import Supervisor
+from claude_syncd.engine.survey import survey
+from claude_syncd.errors import Held, LocalError, SyncError
+from claude_syncd.local.home import Places
+from claude_syncd.local.lock import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from claude_syncd.config import Settings
+    from claude_syncd.control.messages import ConflictDetail, Keep, Kind, RunRequest
+    from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+
+_T = TypeVar("_T")
+
+
+@contextmanager
+def one_shot() -> Iterator[OneShotService]:
+    """What `claude-syncctl` does itself while no daemon runs. Raises NotSetUp, ConfigError."""
+    places = Places.from_environment()
+    settings = load_settings(places)
+    logging.configure(places.log, settings.log.level)
+    try:
+        yield OneShotService(places, settings)
+    finally:
+        logging.close()
+
+
+class OneShotService:
+    """Implements `control.service.OneShot`."""
+
+    def __init__(self, places: Places, settings: Settings) -> None:
+        self._places = places
+        self._settings = settings
+
+    def _with(self, work: Callable[[Supervisor, DaemonService], Awaitable[_T]]) -> _T:
+        with Lock(self._places.lock), opened_site(self._places, self._settings) as site:
+
+            async def session() -> _T:
+                supervisor = Supervisor(site, intervals(self._settings), random.Random())  # noqa: S311 - jitter
+                try:
+                    return await work(supervisor, DaemonService(supervisor))
+                finally:
+                    await site.store.close()
+
+            tidy(site)
+            return asyncio.run(session())
+
+    def status(self) -> Status:
+        """See OneShot."""
+        with opened_site(self._places, self._settings) as site:
+            error: SyncError | None = None
+            waiting: set[str] = set()
+            try:
+                waiting = survey(site)
+            except LocalError as found:
+                error = found
+            incoming = set(site.state.todo())
+            pending = Pending(upload=len(waiting - incoming), download=len(incoming))
+            return report.status(site, pending=pending, error=error, daemon=False)
+
+    def run(self, kind: Kind, request: RunRequest, progress: Callable[[Progress], None]) -> RunResult | list[DiffLine]:
+        """See OneShot."""
+        return self._with(lambda _, service: service.run(kind, request, progress))
+
+    def pause(self, seconds: int | None) -> None:
+        """See OneShot."""
+        self._with(lambda _, service: service.pause(seconds))
+
+    def resume(self, *, accept: bool) -> None:
+        """See OneShot."""
+
+        async def work(supervisor: Supervisor, _: DaemonService) -> None:
+            try:
+                await supervisor.round.scan()
+                await supervisor.round.look_for_hold()
+            except Held:
+                await supervisor.resume(accept=accept)
+            else:
+                await supervisor.resume(accept=accept)
+
+        self._with(work)
+
+    def diff(self) -> list[DiffLine]:
+        """See OneShot."""
+        return self._with(lambda _, service: service.diff())
+
+    def conflicts(self) -> list[ConflictInfo]:
+        """See OneShot."""
+        return self._with(lambda _, service: service.conflicts())
+
+    def conflict(self, conflict: str) -> ConflictDetail:
+        """See OneShot."""
+        return self._with(lambda _, service: service.conflict(conflict))
+
+    def resolve(self, conflict: str | None, keep: Keep) -> int:
+        """See OneShot."""
+        return self._with(lambda _, service: service.resolve(conflict, keep))
+
+    def devices(self) -> list[DeviceInfo]:
+        """See OneShot."""
+        return self._with(lambda _, service: service.devices())
+
+    def rename_device(self, name: str) -> None:
+        """See OneShot."""
+        self._with(lambda _, service: service.rename_device(name))

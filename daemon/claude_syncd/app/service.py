@@ -1,0 +1,117 @@
+"""The control port, carried out by the supervisor: translates messages into the engine's words and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from claude_syncd.control.messages import ConflictDetail
+from claude_syncd.engine import conflicts as kept
+from claude_syncd.engine import report
+from claude_syncd.engine.round import Direction, Limits
+from claude_syncd.engine.supervisor import project_prefix
+from claude_syncd.errors import UsageError
+from claude_syncd.local import device as device_file
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from claude_syncd.control.messages import Keep, Kind, RunRequest
+    from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+    from claude_syncd.engine.supervisor import Supervisor
+
+_DIRECTIONS = {"push": Direction.PUSH, "pull": Direction.PULL, "sync": Direction.SYNC}
+
+
+class DaemonService:
+    """Implements `control.service.Service`."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._site = supervisor.site
+
+    async def status(self) -> Status:
+        """See Service."""
+        return await self._supervisor.status()
+
+    async def run(
+        self, kind: Kind, request: RunRequest, progress: Callable[[Progress], None]
+    ) -> RunResult | list[DiffLine]:
+        """See Service."""
+        limits = await self._limits(request)
+        if request.dry_run:
+            return await self._supervisor.plan(limits)
+        with self._supervisor.heard(progress):
+            return await self._supervisor.run(_DIRECTIONS[kind], limits)
+
+    async def _limits(self, request: RunRequest) -> Limits:
+        under = device = ""
+        if request.project is not None:
+            under = await self._site.off_loop(project_prefix, self._site, request.project)
+        if request.from_device is not None:
+            known = await self.devices()
+            matches = [d.id for d in known if request.from_device in {d.id, d.name}]
+            if len(matches) != 1:
+                what = "no device is" if not matches else "more than one device is"
+                raise UsageError(f"{what} called {request.from_device}", hint="see `claude-syncctl devices`")
+            device = matches[0]
+        return Limits(under=under, device=device)
+
+    async def pause(self, seconds: int | None) -> None:
+        """See Service."""
+        await self._supervisor.pause(seconds)
+
+    async def resume(self, *, accept: bool) -> None:
+        """See Service."""
+        await self._supervisor.resume(accept=accept)
+
+    async def diff(self) -> list[DiffLine]:
+        """See Service."""
+        return await self._supervisor.plan(Limits())
+
+    async def conflicts(self) -> list[ConflictInfo]:
+        """See Service."""
+        return await self._site.off_loop(kept.listed, self._site)
+
+    async def conflict(self, conflict: str) -> ConflictDetail:
+        """See Service."""
+        info, diff, truncated = await self._site.off_loop(kept.shown, self._site, conflict)
+        return ConflictDetail(conflict=info, diff=diff, truncated=truncated)
+
+    async def resolve(self, conflict: str | None, keep: Keep) -> int:
+        """See Service."""
+        site = self._site
+        if conflict is None:
+            found = await site.off_loop(kept.kept, site)
+        else:
+            found = [await site.off_loop(kept.find, site, conflict)]
+        for one in found:
+            self._supervisor.changed(await site.off_loop(kept.resolve, site, one, keep))
+        return len(found)
+
+    async def devices(self) -> list[DeviceInfo]:
+        """See Service."""
+        return await self._site.off_loop(report.devices, self._site)
+
+    async def rename_device(self, name: str) -> None:
+        """See Service."""
+        cleaned = device_file.clean_name(name)
+        if not cleaned:
+            raise UsageError(f"{name!r} can't be a device's name")
+        self._site.name = cleaned
+        device = device_file.Device(id=self._site.me, name=cleaned)
+        await self._site.off_loop(device_file.save, self._site.places.device, device)
+
+    async def poke(self) -> None:
+        """See Service."""
+        self._supervisor.poke()
+
+    async def metrics(self) -> str:
+        """See Service."""
+        now = await self._supervisor.status()
+        return report.metrics(
+            self._site, now, rounds=self._supervisor.rounds, loop_lag_seconds=self._supervisor.loop_lag
+        )
+
+    def events(self) -> AsyncIterator[Progress | Status]:
+        """See Service."""
+        return self._supervisor.events()

@@ -1,0 +1,99 @@
+"""What travels over the control socket besides the words of core/status.py. All JSON, all bounded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine
+
+MAX_BODY = 64 * 1024
+"""Bytes of a request's body."""
+
+Kind = Literal["push", "pull", "sync"]
+"""What a run does: upload, download, or both."""
+
+Keep = Literal["local", "remote", "both"]
+"""How a conflict ends: with this tree's side, with the kept side, or with both as files."""
+
+PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+NameText = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Run now. `project`: only files of the project in this absolute folder. `from_device`: only what that device
+    (name or id) wrote; for a pull.
+    """
+
+    dry_run: bool = False
+    project: PathText | None = None
+    from_device: NameText | None = None
+
+
+class PauseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Stop syncing, for `seconds` or until resumed."""
+
+    seconds: Seconds | None = None
+
+
+class ResumeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """End a pause; with `accept` also a hold, saying yes to what it asked about."""
+
+    accept: bool = False
+
+
+class ResolveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """End a conflict."""
+
+    keep: Keep
+
+
+class RenameRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new name for this device."""
+
+    name: NameText
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request failed: one line, what to do now, and the exit code of a command that fails with it."""
+
+    error: str
+    hint: str
+    exit_code: int
+
+
+class DiffAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The files that differ; also what a dry run answers."""
+
+    diff: list[DiffLine]
+
+
+class ConflictsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The conflicts that are kept."""
+
+    conflicts: list[ConflictInfo]
+
+
+class ConflictDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One conflict and the unified diff from the tree's side to the kept side.
+
+    `diff` is bounded by the service and empty for what is no text; `truncated` says that there was more.
+    """
+
+    conflict: ConflictInfo
+    diff: str = ""
+    truncated: bool = False
+
+
+class ResolvedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many conflicts were ended."""
+
+    resolved: int
+
+
+class DevicesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The devices of the vault."""
+
+    devices: list[DeviceInfo]

@@ -1,0 +1,235 @@
+"""The table of what can be asked: name, method, path, what goes in, what comes out, and who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from claude_syncd.control import events
+from claude_syncd.control.messages import (
+    ConflictDetail,
+    ConflictsAnswer,
+    DevicesAnswer,
+    DiffAnswer,
+    PauseRequest,
+    RenameRequest,
+    ResolvedAnswer,
+    ResolveRequest,
+    ResumeRequest,
+    RunRequest,
+)
+from claude_syncd.core.status import RunResult, Status
+from claude_syncd.errors import SyncError, UsageError
+
+if TYPE_CHECKING:
+    from claude_syncd.control.messages import Kind
+    from claude_syncd.control.runs import Runs
+    from claude_syncd.control.service import Service
+    from claude_syncd.core.status import Progress
+
+EVENT_STREAM = "text/event-stream"
+PROMETHEUS = "text/plain"
+
+_Body = TypeVar("_Body")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request and who can answer it."""
+
+    service: Service
+    runs: Runs
+    http: web.Request
+
+    async def body(self, kind: type[_Body]) -> _Body:
+        """Decode the request's JSON; none at all is `{}`. Raises UsageError."""
+        raw = await self.http.read() or b"{}"
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UsageError(f"the request makes no sense: {error}", hint="see GET /v1/openapi.json") from error
+
+
+Handler = Callable[[Ask], Awaitable[msgspec.Struct | web.StreamResponse | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing that can be asked. `body` is JSON. It answers with one of `answers`, or with something of the type
+    `media`, or with nothing; or with server-sent events of the names `events`.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    body: type[msgspec.Struct] | None = None
+    answers: tuple[type[msgspec.Struct], ...] = ()
+    media: str = ""
+    events: tuple[str, ...] = ()
+
+
+async def _status(ask: Ask) -> Status:
+    return await ask.service.status()
+
+
+async def _run(kind: Kind, ask: Ask) -> msgspec.Struct | web.StreamResponse:
+    request = await ask.body(RunRequest)
+    if EVENT_STREAM not in ask.http.headers.get("Accept", ""):
+        outcome = await ask.runs.run(kind, request, _ignore)
+        if isinstance(outcome, SyncError):
+            raise outcome
+        return outcome
+    feed = events.Feed()
+    ask.runs.follow(kind, request, feed)
+    return await events.send(feed, ask.http)
+
+
+def _ignore(_progress: Progress) -> None:
+    """For a client that waits for the result only."""
+
+
+async def _pause(ask: Ask) -> Status:
+    await ask.service.pause((await ask.body(PauseRequest)).seconds)
+    return await ask.service.status()
+
+
+async def _resume(ask: Ask) -> Status:
+    await ask.service.resume(accept=(await ask.body(ResumeRequest)).accept)
+    return await ask.service.status()
+
+
+async def _diff(ask: Ask) -> DiffAnswer:
+    return DiffAnswer(diff=await ask.service.diff())
+
+
+async def _conflicts(ask: Ask) -> ConflictsAnswer:
+    return ConflictsAnswer(conflicts=await ask.service.conflicts())
+
+
+async def _conflict(ask: Ask) -> ConflictDetail:
+    return await ask.service.conflict(ask.http.match_info["id"])
+
+
+async def _resolve(ask: Ask) -> ResolvedAnswer:
+    request = await ask.body(ResolveRequest)
+    return ResolvedAnswer(resolved=await ask.service.resolve(ask.http.match_info.get("id"), request.keep))
+
+
+async def _devices(ask: Ask) -> DevicesAnswer:
+    return DevicesAnswer(devices=await ask.service.devices())
+
+
+async def _rename(ask: Ask) -> DevicesAnswer:
+    await ask.service.rename_device((await ask.body(RenameRequest)).name)
+    return DevicesAnswer(devices=await ask.service.devices())
+
+
+async def _poke(ask: Ask) -> None:
+    await ask.service.poke()
+
+
+async def _metrics(ask: Ask) -> web.Response:
+    text = await ask.service.metrics()
+    return web.Response(body=text.encode(), headers={"Content-Type": f"{PROMETHEUS}; version=0.0.4; charset=utf-8"})
+
+
+async def _events(ask: Ask) -> web.StreamResponse:
+    feed = events.Feed()
+    with ask.runs.telling(feed):
+        return await events.send(feed, ask.http)
+
+
+async def _openapi(_ask: Ask) -> web.Response:
+    # The document is made of this table, so the module that makes it can't be imported before the table is there.
+    from claude_syncd.control.openapi import document  # noqa: PLC0415
+
+    return web.Response(body=document(), content_type="application/json")
+
+
+_RUN_EVENTS = ("progress", "result", "error")
+_RUN_ANSWERS = (RunResult, DiffAnswer)
+
+ROUTES: tuple[Route, ...] = (
+    Route("status", "GET", "/v1/status", "How things are", _status, answers=(Status,)),
+    Route(
+        "push",
+        "POST",
+        "/v1/push",
+        "Upload what changed here, and wait",
+        partial(_run, "push"),
+        body=RunRequest,
+        answers=_RUN_ANSWERS,
+        events=_RUN_EVENTS,
+    ),
+    Route(
+        "pull",
+        "POST",
+        "/v1/pull",
+        "Download what other devices pushed, and wait",
+        partial(_run, "pull"),
+        body=RunRequest,
+        answers=_RUN_ANSWERS,
+        events=_RUN_EVENTS,
+    ),
+    Route(
+        "sync",
+        "POST",
+        "/v1/sync",
+        "Pull and push, and wait",
+        partial(_run, "sync"),
+        body=RunRequest,
+        answers=_RUN_ANSWERS,
+        events=_RUN_EVENTS,
+    ),
+    Route("pause", "POST", "/v1/pause", "Stop syncing", _pause, body=PauseRequest, answers=(Status,)),
+    Route("resume", "POST", "/v1/resume", "Sync again", _resume, body=ResumeRequest, answers=(Status,)),
+    Route("diff", "GET", "/v1/diff", "Local against vault, file by file", _diff, answers=(DiffAnswer,)),
+    Route("conflicts", "GET", "/v1/conflicts", "The kept sides", _conflicts, answers=(ConflictsAnswer,)),
+    Route(
+        "resolveAll",
+        "POST",
+        "/v1/conflicts/resolve",
+        "End every conflict",
+        _resolve,
+        body=ResolveRequest,
+        answers=(ResolvedAnswer,),
+    ),
+    Route(
+        "conflict",
+        "GET",
+        "/v1/conflicts/{id}",
+        "One conflict, with what differs",
+        _conflict,
+        answers=(ConflictDetail,),
+    ),
+    Route(
+        "resolve",
+        "POST",
+        "/v1/conflicts/{id}/resolve",
+        "End one conflict",
+        _resolve,
+        body=ResolveRequest,
+        answers=(ResolvedAnswer,),
+    ),
+    Route("devices", "GET", "/v1/devices", "The devices of the vault", _devices, answers=(DevicesAnswer,)),
+    Route(
+        "renameDevice",
+        "POST",
+        "/v1/devices/rename",
+        "Name this device anew",
+        _rename,
+        body=RenameRequest,
+        answers=(DevicesAnswer,),
+    ),
+    Route("poke", "POST", "/v1/poke", "Something changed: push it without waiting for quiet", _poke),
+    Route("events", "GET", "/v1/events", "What happens, as it happens", _events, events=("progress", "status")),
+    Route("metrics", "GET", "/v1/metrics", "Counters in the Prometheus text format", _metrics, media=PROMETHEUS),
+    Route("openapi", "GET", "/v1/openapi.json", "This description", _openapi, media="application/json"),
+)

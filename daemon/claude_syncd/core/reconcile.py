@@ -1,0 +1,237 @@
+"""The one decision: what to do about a path, given the base, the local file and the heads.
+
+Pure and total: every combination has exactly one outcome. `status`, `diff`, `--dry-run`, push and pull all render it.
+
+When two sides are concurrent the newer wins in the tree, on every device alike. Only the author of a losing side
+acts on it: in one log entry it publishes that content under `conflicts/` and withdraws it from the path. So a
+conflict costs no bytes, no device repeats another's work, and nothing disappears before its copy is in the vault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, join
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EVICTABLE = frozenset({FileClass.TRANSCRIPT, FileClass.SIDE})
+
+
+class Relation(StrEnum):
+    """How a transcript on disk relates to the winning side; the engine reads both to find out."""
+
+    UNKNOWN = "unknown"
+    LOCAL_IS_PREFIX = "local-is-prefix"
+    REMOTE_IS_PREFIX = "remote-is-prefix"
+    DIVERGED = "diverged"
+
+
+class Action(StrEnum):
+    """What to do about one path."""
+
+    NOTHING = "nothing"
+    ADOPT = "adopt"  # the base moves to the winner, no byte moves
+    UPLOAD = "upload"
+    DOWNLOAD = "download"  # the winner replaces the local file
+    DELETE = "delete"  # publish a tombstone
+    REMOVE = "remove"  # apply a tombstone to the disk
+    EVICT = "evict"  # gone here, kept in the vault
+    COMPARE = "compare"  # read both transcripts, then ask again with the relation
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do about one path.
+
+    `vector`: of the base after ADOPT, DOWNLOAD, REMOVE, EVICT; the ancestors of what UPLOAD and DELETE publish.
+    `winner`: the record that ADOPT, DOWNLOAD, REMOVE, EVICT, COMPARE speak of.
+    `keep_local`: before the local file is replaced its content becomes a conflict.
+    `withdraw`: this device's own losing head; `keep_withdrawn`: its content becomes a conflict.
+    """
+
+    action: Action
+    vector: Vector = {}
+    winner: Record | None = None
+    keep_local: bool = False
+    withdraw: Record | None = None
+    keep_withdrawn: bool = False
+
+
+def conflict_path(path: str, sha256: str) -> str:
+    """Where the kept side of a conflict on `path` lies in the vault: the same on every device."""
+    name = hashlib.sha256(f"{path}\0{sha256}".encode()).hexdigest()[:16]
+    return f"conflicts/{name}/{path}"
+
+
+def sides(heads: Sequence[Record]) -> list[Record]:
+    """The heads with content of their own; those of equal content are one, with the join of their vectors
+    and the newest mtime. Its dot is that of one of them.
+    """
+    groups: dict[tuple[Kind, str, int], list[Record]] = defaultdict(list)
+    for head in heads:
+        if head.kind is not Kind.WITHDRAWN:
+            groups[_content(head)].append(head)
+    return [
+        msgspec.structs.replace(
+            max(group, key=lambda r: (r.mtime_ns, r.device)),
+            vector=join(*(r.vector for r in group)),
+        )
+        for group in groups.values()
+    ]
+
+
+def winning(candidates: Sequence[Record], file_class: FileClass) -> Record | None:
+    """The side that every device puts into its tree: the newest file. A deletion never beats an edit, except of a
+    kept conflict, which nobody edits and whose deletion means that it was resolved.
+    """
+    preferred = Kind.TOMBSTONE if file_class is FileClass.CONFLICT else Kind.FILE
+    return max(candidates, key=lambda r: (r.kind is preferred, r.mtime_ns, r.sha256, r.mode), default=None)
+
+
+def reconcile(
+    *,
+    me: str,
+    file_class: FileClass,
+    base: Base | None,
+    local: Local | None,
+    heads: Sequence[Record],
+    relation: Relation = Relation.UNKNOWN,
+) -> Outcome:
+    """Decide about one path. `heads` are those of core.model.heads; `local` is None where there is no file."""
+    candidates = sides(heads)
+    winner = winning(candidates, file_class)
+    if winner is None:
+        return _nothing_in_vault(base, local)
+    unchanged = _unchanged(base, local)
+    own = next((h for h in heads if h.device == me and h.kind is not Kind.WITHDRAWN), None)
+    lost = own if own is not None and _content(own) != _content(winner) else None
+    if unchanged:
+        outcome = _local_unchanged(base, local, winner, file_class, relation)
+    elif local is None:
+        outcome = _local_deleted(base, winner, file_class, join(*(h.vector for h in heads)))
+    else:
+        published = any(_content(side) == _content(local) for side in candidates)
+        outcome = _local_changed(base, local, winner, file_class, relation, published=published)
+    return _with_withdrawal(outcome, base, winner, lost, file_class, relation)
+
+
+def _with_withdrawal(
+    outcome: Outcome,
+    base: Base | None,
+    winner: Record,
+    lost: Record | None,
+    file_class: FileClass,
+    relation: Relation,
+) -> Outcome:
+    if lost is None or outcome.action is Action.COMPARE:
+        return outcome
+    publishes = outcome.action in {Action.UPLOAD, Action.DELETE}
+    if publishes and base is not None and base.vector.get(lost.device, 0) >= lost.seq:
+        return outcome  # what is published now descends from the losing side: nothing of it is lost
+    keep = (
+        lost.kind is Kind.FILE
+        and lost.sha256 != winner.sha256
+        and file_class is not FileClass.CONFLICT
+        and relation is not Relation.LOCAL_IS_PREFIX
+    )
+    return msgspec.structs.replace(outcome, withdraw=lost, keep_withdrawn=keep)
+
+
+def _nothing_in_vault(base: Base | None, local: Local | None) -> Outcome:
+    if local is None:
+        return Outcome(action=Action.NOTHING)
+    return Outcome(action=Action.UPLOAD, vector=base.vector if base is not None else {})
+
+
+def _local_unchanged(
+    base: Base | None, local: Local | None, winner: Record, file_class: FileClass, relation: Relation
+) -> Outcome:
+    had = base.vector if base is not None else {}
+    if base is not None and _content(base) == _content(winner):
+        if _covers_all(had, winner.vector):
+            return Outcome(action=Action.NOTHING)
+        return Outcome(action=Action.ADOPT, vector=join(had, winner.vector), winner=winner)
+    if winner.kind is Kind.TOMBSTONE:
+        action = Action.REMOVE if local is not None else Action.ADOPT
+        return Outcome(action=action, vector=winner.vector, winner=winner)
+    if local is not None and file_class is FileClass.TRANSCRIPT and not _covers_all(winner.vector, had):
+        if relation is Relation.UNKNOWN:
+            return Outcome(action=Action.COMPARE, winner=winner)
+        if relation is Relation.REMOTE_IS_PREFIX:
+            return Outcome(action=Action.UPLOAD, vector=join(had, winner.vector))
+    return Outcome(action=Action.DOWNLOAD, vector=winner.vector, winner=winner)
+
+
+def _local_deleted(base: Base | None, winner: Record, file_class: FileClass, everything: Vector) -> Outcome:
+    had = base.vector if base is not None else {}
+    if winner.kind is Kind.TOMBSTONE:
+        return Outcome(action=Action.ADOPT, vector=join(had, winner.vector), winner=winner)
+    if file_class is FileClass.CONFLICT:
+        return Outcome(action=Action.DELETE, vector=join(had, everything))
+    no_news = base is not None and (_content(base) == _content(winner) or _covers_all(had, winner.vector))
+    if not no_news:
+        return Outcome(action=Action.DOWNLOAD, vector=winner.vector, winner=winner)
+    vector = join(had, winner.vector)
+    if file_class in EVICTABLE:
+        return Outcome(action=Action.EVICT, vector=vector, winner=winner)
+    return Outcome(action=Action.DELETE, vector=vector)
+
+
+def _local_changed(
+    base: Base | None,
+    local: Local,
+    winner: Record,
+    file_class: FileClass,
+    relation: Relation,
+    *,
+    published: bool,
+) -> Outcome:
+    had = base.vector if base is not None else {}
+    if _content(local) == _content(winner):
+        return Outcome(action=Action.ADOPT, vector=winner.vector, winner=winner)
+    if winner.kind is Kind.TOMBSTONE:
+        if file_class is FileClass.CONFLICT and local.sha256 == (base.sha256 if base is not None else local.sha256):
+            return Outcome(action=Action.REMOVE, vector=winner.vector, winner=winner)
+        return Outcome(action=Action.UPLOAD, vector=join(had, winner.vector))
+    if base is not None and _covers_all(had, winner.vector):
+        return Outcome(action=Action.UPLOAD, vector=had)
+    if local.sha256 == winner.sha256:  # only the mode differs, and a mode is not worth a conflict
+        return Outcome(action=Action.DOWNLOAD, vector=winner.vector, winner=winner)
+    if file_class is FileClass.TRANSCRIPT:
+        if relation is Relation.UNKNOWN:
+            return Outcome(action=Action.COMPARE, winner=winner)
+        if relation is Relation.LOCAL_IS_PREFIX:
+            return Outcome(action=Action.DOWNLOAD, vector=winner.vector, winner=winner)
+        if relation is Relation.REMOTE_IS_PREFIX:
+            return Outcome(action=Action.UPLOAD, vector=join(had, winner.vector))
+    if (local.mtime_ns, local.sha256, local.mode) > (
+        winner.mtime_ns,
+        winner.sha256,
+        winner.mode,
+    ) and not published:
+        # Concurrent on purpose: the winner's author learns that it lost, and keeps its side.
+        return Outcome(action=Action.UPLOAD, vector=had)
+    return Outcome(action=Action.DOWNLOAD, vector=winner.vector, winner=winner, keep_local=not published)
+
+
+def _unchanged(base: Base | None, local: Local | None) -> bool:
+    if base is None:
+        return local is None
+    if local is None:
+        return base.evicted or base.kind is Kind.TOMBSTONE
+    return base.kind is Kind.FILE and not base.evicted and _content(base) == _content(local)
+
+
+def _content(version: Record | Base | Local) -> tuple[Kind, str, int]:
+    kind = Kind.FILE if isinstance(version, Local) else version.kind
+    return (kind, version.sha256, version.mode)
+
+
+def _covers_all(vector: Vector, other: Vector) -> bool:
+    return all(vector.get(device, 0) >= seq for device, seq in other.items())

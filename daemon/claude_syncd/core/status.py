@@ -1,0 +1,135 @@
+"""What the daemon says of itself: the JSON of `status`, of a finished run, of `diff`, of `conflicts`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class State(StrEnum):
+    """The one word for how things are."""
+
+    IDLE = "idle"
+    SYNCING = "syncing"
+    PAUSED = "paused"
+    OFFLINE = "offline"
+    HELD = "held"
+    ERROR = "error"
+
+
+class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A device of the vault. `last_seen`: ISO 8601 UTC of its newest log entry, None if it never pushed."""
+
+    id: str
+    name: str
+    last_seen: str | None = None
+    this: bool = False
+
+
+class VaultInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The vault's id and the store's address, free of secrets."""
+
+    id: str
+    store: str
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that wait."""
+
+    upload: int = 0
+    download: int = 0
+    parked: int = 0
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the user should know or do."""
+
+    message: str
+    hint: str = ""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of `status`. Times are ISO 8601 in UTC."""
+
+    state: State
+    version: str
+    device: DeviceInfo
+    vault: VaultInfo
+    pending: Pending = Pending()
+    conflicts: int = 0
+    last_push: str | None = None
+    last_pull: str | None = None
+    last_error: str | None = None
+    devices: list[DeviceInfo] = []
+    problems: list[Problem] = []
+    paused_until: str | None = None
+    daemon: bool = True
+
+
+class Requests(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests that left for the store, by kind."""
+
+    put: int = 0
+    get: int = 0
+    list: int = 0
+    delete: int = 0
+    head: int = 0
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a push, pull or sync did: files, and bytes and requests counted where they leave for the store."""
+
+    uploaded: int = 0
+    downloaded: int = 0
+    deleted: int = 0
+    conflicts: int = 0
+    parked: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    requests: Requests = Requests()
+
+
+class Change(StrEnum):
+    """What a sync would do to one file."""
+
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+    DELETE_REMOTE = "delete-remote"
+    DELETE_LOCAL = "delete-local"
+    CONFLICT = "conflict"
+    EVICT = "evict"
+    PARK = "park"
+
+
+class DiffLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that differs. `path` is relative to the tree, as on this device."""
+
+    path: str
+    change: Change
+    local_size: int | None = None
+    remote_size: int | None = None
+    device: str = ""
+
+
+class ConflictInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A kept side: `id` names it in commands, `path` is where the other side lies in the tree,
+    `file` is the kept copy, absolute, on this device; `device` is who wrote it, by name.
+    """
+
+    id: str
+    path: str
+    file: str
+    size: int
+    mtime: str
+    device: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a run under way. `total` is 0 while it is not known. Bytes are plaintext bytes."""
+
+    phase: str
+    done: int
+    total: int
+    bytes_done: int = 0
+    bytes_total: int = 0

@@ -1,0 +1,1 @@
+"""Keys, passphrases and sealing: everything that touches a secret."""

@@ -1,0 +1,1 @@
+"""claude-syncctl, the command line."""

@@ -1,0 +1,1 @@
+"""Carries out plans: polling, pulling, pushing, and the loop that drives them."""

@@ -1,0 +1,181 @@
+"""The kept sides of conflicts: list them, show them, end them. A kept side is a file under the state folder."""
+
+from __future__ import annotations
+
+import difflib
+import uuid
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+from claude_syncd.core.model import FileClass, Kind
+from claude_syncd.core.portable import Root
+from claude_syncd.core.status import ConflictInfo
+from claude_syncd.errors import LocalError, ObjectMissing, SyncError, UsageError
+from claude_syncd.local.apply import Commit
+from claude_syncd.local.reading import open_for_read, read_chunks
+from claude_syncd.local.scan import look, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from claude_syncd.engine.pathmap import Spot
+    from claude_syncd.engine.site import Site
+    from claude_syncd.local.scan import Found
+
+Keep = Literal["local", "remote", "both"]
+
+_DIFF_BYTES = 512 * 1024
+_DIFF_LINES = 2000
+
+
+def kept(site: Site) -> list[Found]:
+    """The kept sides on this disk, oldest first."""
+    if not site.places.conflicts.is_dir():
+        return []
+    found = scan(site.places.conflicts, wanted=lambda _: True, descends=lambda _: True, problems=[])
+    return sorted(
+        (f for f in found if site.paths.spot(f"conflicts/{f.path}") is not None), key=lambda f: f.identity.mtime_ns
+    )
+
+
+def listed(site: Site) -> list[ConflictInfo]:
+    """Every conflict as the user sees it."""
+    names = {p.device: p.name for p in site.state.positions().values()}
+    return [_info(site, f, names) for f in kept(site)]
+
+
+def _info(site: Site, found: Found, names: dict[str, str]) -> ConflictInfo:
+    path = f"conflicts/{found.path}"
+    author = next((r.device for r in site.state.newest(path) if r.kind is Kind.FILE), site.me)
+    return ConflictInfo(
+        id=found.path.partition("/")[0],
+        path=_target(site, found).rel,
+        file=str(site.places.conflicts / found.path),
+        size=found.identity.size,
+        mtime=datetime.fromtimestamp(found.identity.mtime_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        device=names.get(author, site.name if author == site.me else author[:8]),
+    )
+
+
+def _target(site: Site, found: Found) -> Spot:
+    spot = site.paths.spot(found.path.partition("/")[2])
+    if spot is None:
+        raise UsageError(f"the conflict {found.path.partition('/')[0]} is out of this device's scope")
+    return spot
+
+
+def find(site: Site, conflict: str) -> Found:
+    """The conflict of that id, or of the only id that begins so. Raises UsageError."""
+    matches = [f for f in kept(site) if conflict and f.path.startswith(conflict)]
+    if len(matches) != 1:
+        what = "there is no conflict" if not matches else "more than one conflict begins with"
+        raise UsageError(f"{what} {conflict}", hint="see `claude-syncctl conflicts`")
+    return matches[0]
+
+
+def shown(site: Site, conflict: str) -> tuple[ConflictInfo, str, bool]:
+    """A conflict with the unified diff from the tree's side to the kept one, and whether the diff was cut."""
+    found = find(site, conflict)
+    info = next(i for i in listed(site) if i.id == found.path.partition("/")[0])
+    target = _target(site, found)
+    ours, cut = _text(site, Root.TREE, target.rel)
+    theirs, cut_too = _text(site, Root.CONFLICTS, found.path)
+    if ours is None or theirs is None:
+        return info, "", cut or cut_too
+    lines = difflib.unified_diff(ours, theirs, target.rel, f"kept/{target.rel}", n=3)
+    shown_lines = list(islice(lines, _DIFF_LINES + 1))
+    return info, "".join(shown_lines[:_DIFF_LINES]), cut or cut_too or len(shown_lines) > _DIFF_LINES
+
+
+def _text(site: Site, root: Root, rel: str) -> tuple[list[str] | None, bool]:
+    try:
+        with open_for_read(site.folder(root), rel, site.follow if root is Root.TREE else ()) as file_fd:
+            found = look(site.folder(root), rel, site.follow if root is Root.TREE else ())
+            size = found.identity.size if found is not None else 0
+            data = b"".join(read_chunks(file_fd, 0, min(size, _DIFF_BYTES)))
+    except LocalError:
+        return [], False
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None, False
+    lines = [line if line.endswith("\n") else line + "\n" for line in text.splitlines(keepends=True)]
+    return lines, size > _DIFF_BYTES
+
+
+def resolve(site: Site, found: Found, keep: Keep) -> set[str]:
+    """End one conflict. Returns the portable paths that changed and now need a round. Raises SyncError.
+
+    What is replaced or removed goes to the trash.
+    """
+    dirty = {f"conflicts/{found.path}"}
+    target = _target(site, found)
+    if keep == "remote":
+        dirty.add(_copy_in(site, found, target, target.rel))
+    elif keep == "both":
+        dirty.add(_copy_in(site, found, target, _beside(found, target)))
+    site.appliers[Root.CONFLICTS].remove(found.path, found.identity)
+    return dirty
+
+
+def _beside(found: Found, target: Spot) -> str:
+    """A second name for the kept side in the same folder; a transcript needs a session id for its name."""
+    folder, _, name = target.rel.rpartition("/")
+    name_id = found.path.partition("/")[0]
+    stem, dot, ending = name.rpartition(".")
+    if target.file_class is FileClass.TRANSCRIPT and dot:
+        try:
+            session = uuid.UUID(stem)
+        except ValueError:
+            session = None
+        stem = str(uuid.uuid5(session, name_id)) if session is not None else f"{stem}-{name_id[:8]}"
+    else:
+        stem, ending, dot = (stem, ending, dot) if dot and stem else (name, "", "")
+        stem = f"{stem}.kept-{name_id[:8]}"
+    return f"{folder}/{stem}{dot}{ending}" if folder else f"{stem}{dot}{ending}"
+
+
+def _copy_in(site: Site, found: Found, target: Spot, rel: str) -> str:
+    """Put the kept side into the tree as `rel`, as a change made here and now. Its portable path."""
+    there = look(site.places.tree, rel, site.follow)
+    staged = site.appliers[Root.TREE].stage(rel)
+    try:
+        offset = 0
+        for data in _content(site, found, target, rel):
+            staged.write_at(offset, data)
+            offset += len(data)
+        commit = Commit(
+            staged=staged,
+            mtime_ns=site.now_ns(),
+            mode=found.mode,
+            expected=there.identity if there is not None else None,
+        )
+        result = site.appliers[Root.TREE].commit([commit])[0]
+    finally:
+        staged.discard()
+    if isinstance(result, SyncError):
+        raise result
+    path = site.paths.portable(rel)
+    if path is None:
+        raise ObjectMissing(f"{rel} can't be synced")
+    return path
+
+
+def _content(site: Site, found: Found, target: Spot, rel: str) -> Iterator[bytes]:
+    """The kept side's bytes; a transcript under a new session id names that id in its lines."""
+    contents = site.contents[Root.CONFLICTS]
+    seen = contents.observe(found.path, now_ns=site.now_ns(), settled=True)
+    chunks = contents.read(found.path, 0, seen.local.size, seen.local.sha256)
+    old, new = (r.rpartition("/")[2].removesuffix(".jsonl") for r in (target.rel, rel))
+    if old == new or target.file_class is not FileClass.TRANSCRIPT:
+        yield from chunks
+        return
+    field, renamed = (f'"sessionId":"{i}"'.encode() for i in (old, new))
+    rest = b""
+    for data in chunks:  # both ids are as long as each other; a field may straddle two chunks
+        joined = (rest + data).replace(field, renamed)
+        cut = max(0, len(joined) - len(field))
+        yield joined[:cut]
+        rest = joined[cut:]
+    yield rest

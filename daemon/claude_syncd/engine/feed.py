@@ -1,0 +1,199 @@
+"""Cuts what a push uploads into blobs: small files share one, large ones are cut at 1 MiB. Each byte is read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from claude_syncd.core.model import Extends, Kind, Record, Slice, join
+from claude_syncd.engine.plan import identity_of, is_settled
+from claude_syncd.errors import Changed, LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from claude_syncd.core.model import Identity, Local, Vector
+    from claude_syncd.engine.plan import Item
+    from claude_syncd.engine.site import Site
+
+BLOB = 1024 * 1024
+"""No blob holds more plaintext."""
+FOLD_AT = 64
+"""So many appended slices at the end of a file are folded into whole blobs."""
+_WORTH_LOOKING = 32 * 1024  # a smaller content that is in the area under another name is simply sent again
+
+
+@dataclass(slots=True)
+class Draft:
+    """One file on its way into a log entry. `record` is set when all of it was read."""
+
+    item: Item
+    vector: Vector
+    record: Record | None = None
+    extends: Extends | None = None
+    identity: Identity | None = None
+    pieces: list[tuple[int, int, int]] = field(default_factory=list)  # ticket, start, length
+    ready: tuple[Slice, ...] = ()  # slices in packs that are up already, from a push that was cut off
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`length` bytes at `start` of a blob are `draft`'s, next in its content."""
+
+    draft: Draft
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A blob's plaintext and whose bytes it holds."""
+
+    plain: bytes
+    pieces: tuple[Piece, ...]
+
+
+class Feeder:
+    """Reads the files of one push in order. Synchronous and for one thread at a time."""
+
+    def __init__(self, site: Site, items: Sequence[Item], seq: int) -> None:
+        """`seq`: of the log entry that they are for."""
+        self._site = site
+        self._seq = seq
+        self._buffer = bytearray()
+        self._pieces: list[Piece] = []
+        self._sizes = site.state.sizes(site.me)
+        self.drafts = [Draft(item=i, vector=join(i.outcome.vector, {site.me: seq})) for i in items]
+
+    def cuts(self) -> Iterator[Cut]:
+        """Every blob to seal, in order. A draft without a record afterwards could not be read; it is left out."""
+        for draft in self.drafts:
+            problem = f"read:{draft.item.path}"
+            try:
+                yield from self._file(draft)
+            except Changed:
+                continue  # the next round sees it again
+            except LocalError as error:
+                self._site.problems[problem] = str(error)
+            else:
+                self._site.problems.pop(problem, None)
+        yield from self._flush()
+
+    def _file(self, draft: Draft) -> Iterator[Cut]:
+        item = draft.item
+        staged = self._site.state.staged(item.path)
+        if staged is not None and item.found is not None and staged.identity == item.found.identity:
+            draft.ready, draft.identity = staged.slices, staged.identity
+            self._finish(draft, staged.size, staged.sha256)
+            return
+        if item.fresh and item.local is not None and _WORTH_LOOKING <= item.local.size in self._sizes:
+            draft.item = item = self._observed(item)
+        if item.fresh:
+            yield from self._afresh(draft)
+        elif item.local is not None:
+            yield from self._known(draft, item.local)
+
+    def _afresh(self, draft: Draft) -> Iterator[Cut]:
+        """A file that nothing is known of: hashed as it is read."""
+        item = draft.item
+        now_ns = self._site.now_ns()
+        stream = self._site.contents[item.spot.root].stream(
+            item.spot.rel, now_ns=now_ns, lines=item.lines, settled=is_settled(item, now_ns)
+        )
+        for data in stream:
+            yield from self._take(draft, data)
+        seen = stream.observation
+        draft.identity = None if seen.racy or seen.identity.size > seen.local.size else seen.identity
+        self._finish(draft, seen.local.size, seen.local.sha256)
+
+    def _known(self, draft: Draft, local: Local) -> Iterator[Cut]:
+        """A file whose content is known: only what this device's area does not hold yet is read again."""
+        item = draft.item
+        read = self._site.contents[item.spot.root].read
+        draft.extends, start = self._kept(item, local)
+        append_from = item.observation.append_from if item.observation is not None else None
+        if item.observation is not None and start == (append_from or 0) < local.size:
+            for data in read(item.spot.rel, start, local.size, item.observation.rest_sha256):
+                yield from self._take(draft, data)
+        elif start < local.size:
+            # Hashed from its beginning: when appended slices are folded now and then, the whole file is verified.
+            yield from self._skipping(draft, start, read(item.spot.rel, 0, local.size, local.sha256))
+        draft.identity = identity_of(item)
+        self._finish(draft, local.size, local.sha256)
+
+    def _kept(self, item: Item, local: Local) -> tuple[Extends | None, int]:
+        """What of this device's own area the content begins with, and how many bytes that is."""
+        state, me = self._site.state, self._site.me
+        same = state.same_content(me, local.sha256, local.size)
+        if same is not None:
+            record, slices = same
+            return Extends(path=record.path, seq=record.seq, keep=len(slices)), local.size
+        own = next((r for r in state.newest(item.path) if r.device == me and r.kind is Kind.FILE), None)
+        base = item.tracked.base if item.tracked is not None else None
+        if own is None or base is None or item.observation is None or item.observation.append_from is None:
+            return None, 0
+        if (own.sha256, own.size) != (base.sha256, base.size):
+            return None, 0
+        keep, start = fold_point(state.slices(item.path, me), local.size - own.size)
+        return Extends(path=item.path, seq=own.seq, keep=keep), start
+
+    def _observed(self, item: Item) -> Item:
+        now_ns = self._site.now_ns()
+        observation = self._site.contents[item.spot.root].observe(
+            item.spot.rel, now_ns=now_ns, lines=item.lines, settled=is_settled(item, now_ns)
+        )
+        return replace(item, observation=observation, local=observation.local)
+
+    def _skipping(self, draft: Draft, start: int, chunks: Iterable[bytes]) -> Iterator[Cut]:
+        position = 0
+        for data in chunks:
+            end = position + len(data)
+            if end > start:
+                yield from self._take(draft, data[max(0, start - position) :])
+            position = end
+
+    def _take(self, draft: Draft, data: bytes) -> Iterator[Cut]:
+        """Put at most 1 MiB into the blob that is being filled, or into the next where it does not fit."""
+        if len(self._buffer) + len(data) > BLOB:
+            yield from self._flush()
+        self._pieces.append(Piece(draft, len(self._buffer), len(data)))
+        self._buffer += data
+        if len(self._buffer) >= BLOB:
+            yield from self._flush()
+
+    def _flush(self) -> Iterator[Cut]:
+        if self._buffer:
+            yield Cut(bytes(self._buffer), tuple(self._pieces))
+            self._buffer, self._pieces = bytearray(), []
+
+    def _finish(self, draft: Draft, size: int, sha256: str) -> None:
+        local = draft.item.local
+        if local is not None:
+            draft.record = Record(
+                path=draft.item.path,
+                kind=Kind.FILE,
+                device=self._site.me,
+                seq=self._seq,
+                vector=draft.vector,
+                size=size,
+                mtime_ns=local.mtime_ns,
+                mode=local.mode,
+                sha256=sha256,
+            )
+
+
+def fold_point(slices: Sequence[Slice], new: int) -> tuple[int, int]:
+    """How many of a growing file's slices to keep, and the offset where its upload begins.
+
+    Appended slices stay as they are until 64 of them, or 1 MiB with the `new` bytes, have gathered behind the last
+    whole blob; then they are uploaded again as whole blobs.
+    """
+    keep = len(slices)
+    while keep > 0 and slices[keep - 1].length < BLOB:
+        keep -= 1
+    tail = slices[keep:]
+    start = sum(s.length for s in slices[:keep])
+    appended = sum(s.length for s in tail)
+    if tail and (len(tail) >= FOLD_AT or appended + new >= BLOB):
+        return keep, start
+    return len(slices), start + appended

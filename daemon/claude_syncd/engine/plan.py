@@ -1,0 +1,218 @@
+"""From dirty paths to a Plan: looks at the disk, the base and the heads, and lets `reconcile` decide."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from claude_syncd.core.model import FileClass, Kind, Local, heads
+from claude_syncd.core.portable import Root
+from claude_syncd.core.reconcile import Action, Outcome, Relation, reconcile
+from claude_syncd.core.status import Change, DiffLine
+from claude_syncd.errors import Changed, LocalError
+from claude_syncd.local.content import Mark
+from claude_syncd.local.scan import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from claude_syncd.core.model import Base, Identity, Record
+    from claude_syncd.engine.pathmap import Spot
+    from claude_syncd.engine.site import Site
+    from claude_syncd.local.content import Observation
+    from claude_syncd.local.scan import Found
+    from claude_syncd.local.state import Tracked
+
+SETTLED_NS = 60 * 1_000_000_000
+"""A JSONL file at rest for so long is taken with its torn last line."""
+
+_REPLACING = frozenset({Action.DOWNLOAD, Action.REMOVE, Action.COMPARE})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What to do about one path, and what was seen of it.
+
+    `observation` is None where the content needed no reading: nothing changed, or it is `fresh` and is all to be
+    uploaded anyhow; then `local.sha256` is "".
+    `torn`: the file ends in an unfinished line that is not part of the content.
+    """
+
+    path: str
+    spot: Spot
+    outcome: Outcome
+    found: Found | None
+    local: Local | None
+    tracked: Tracked | None
+    observation: Observation | None = None
+    torn: bool = False
+    relation: Relation = Relation.UNKNOWN
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the content is not known yet: it is hashed as it is uploaded."""
+        return self.local is not None and not self.local.sha256
+
+    @property
+    def lines(self) -> bool:
+        """Whether only complete lines of the file count."""
+        return self.spot.rel.endswith(".jsonl")
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a round does. `parked`: incoming, but a running Claude Code has the file. `dropped`: nothing to do ever."""
+
+    items: list[Item] = field(default_factory=list)
+    parked: list[Item] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+
+    def of(self, *actions: Action) -> list[Item]:
+        """The items with one of these actions."""
+        return [i for i in self.items if i.outcome.action in actions]
+
+
+def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
+    """Plan for `paths`. Synchronous: run it off the loop, in portions. `live`: session ids of running Claude Codes."""
+    plan = Plan()
+    for path in paths:
+        spot = site.paths.spot(path)
+        if spot is None:
+            plan.settled.append(path)  # out of scope or not allowed here: not touched, on either side
+            continue
+        try:
+            item = decide_one(site, path, spot)
+        except Changed:
+            plan.again.append(path)
+            continue
+        except LocalError as error:
+            site.problems[f"read:{path}"] = str(error)
+            plan.again.append(path)
+            continue
+        site.problems.pop(f"read:{path}", None)
+        outcome = item.outcome
+        if outcome.action is Action.NOTHING and outcome.withdraw is None:
+            plan.settled.append(path)
+            if item.torn:
+                plan.again.append(path)
+            elif item.found is not None and item.tracked is not None and item.found.identity != item.tracked.identity:
+                plan.items.append(item)  # touched, with the same content: note its identity
+        elif outcome.action in _REPLACING and (item.torn or _live(spot, live)):
+            plan.parked.append(item)
+        else:
+            plan.items.append(item)
+    return plan
+
+
+def decide_one(site: Site, path: str, spot: Spot, relation: Relation = Relation.UNKNOWN) -> Item:
+    """Plan for one path. Raises Changed, LocalError."""
+    tracked = site.state.tracked(path)
+    base = tracked.base if tracked is not None else None
+    known = heads(site.state.newest(path))
+    found = look(site.folder(spot.root), spot.rel, site.follow if spot.root is Root.TREE else ())
+    local, observation, torn = _observe(site, spot, tracked, known, found)
+    outcome = reconcile(me=site.me, file_class=spot.file_class, base=base, local=local, heads=known, relation=relation)
+    return Item(
+        path=path,
+        spot=spot,
+        outcome=outcome,
+        found=found,
+        local=local,
+        tracked=tracked,
+        observation=observation,
+        torn=torn,
+        relation=relation,
+    )
+
+
+def _observe(
+    site: Site, spot: Spot, tracked: Tracked | None, known: list[Record], found: Found | None
+) -> tuple[Local | None, Observation | None, bool]:
+    if found is None:
+        return None, None, False
+    base = tracked.base if tracked is not None and tracked.base.kind is Kind.FILE else None
+    if base is not None and tracked is not None and not base.evicted and tracked.identity == found.identity:
+        return _as_base(base), None, False
+    if base is None and not any(h.kind is Kind.FILE for h in known):
+        # All of it is to be uploaded, whatever it is: it is read then, once.
+        blank = Local(size=found.identity.size, sha256="", mtime_ns=found.identity.mtime_ns, mode=found.mode)
+        return blank, None, False
+    lines = spot.rel.endswith(".jsonl")
+    now_ns = site.now_ns()
+    observation = site.contents[spot.root].observe(
+        spot.rel,
+        now_ns=now_ns,
+        lines=lines,
+        settled=found.identity.mtime_ns < now_ns - SETTLED_NS,
+        base=Mark(base.size, base.sha256) if base is not None else None,
+    )
+    local = observation.local
+    if tracked is not None and base is not None and found.mode == tracked.local_mode:
+        local = msgspec.structs.replace(local, mode=base.mode)  # this file system keeps modes in its own way
+    return local, observation, observation.identity.size > local.size
+
+
+def is_settled(item: Item, now_ns: int) -> bool:
+    """Whether the file has been at rest for so long that a torn last line is taken, too."""
+    return item.found is not None and item.found.identity.mtime_ns < now_ns - SETTLED_NS
+
+
+def _as_base(base: Base) -> Local:
+    return Local(size=base.size, sha256=base.sha256, mtime_ns=base.mtime_ns, mode=base.mode)
+
+
+def _live(spot: Spot, live: Mapping[str, int]) -> bool:
+    if spot.file_class not in {FileClass.TRANSCRIPT, FileClass.SIDE} or not live:
+        return False
+    parts = spot.rel.split("/")
+    return len(parts) > 2 and parts[2].removesuffix(".jsonl") in live
+
+
+def with_relation(site: Site, item: Item, relation: Relation) -> Item:
+    """The same path decided again, now that both transcripts were read."""
+    return replace(decide_one(site, item.path, item.spot, relation), relation=relation)
+
+
+def identity_of(item: Item) -> Identity | None:
+    """The identity to remember for the local file as it is now; None when it must be looked at again."""
+    if item.observation is not None:
+        return None if item.observation.racy or item.torn else item.observation.identity
+    return item.found.identity if item.found is not None else None
+
+
+_CHANGES = {
+    Action.UPLOAD: Change.UPLOAD,
+    Action.DOWNLOAD: Change.DOWNLOAD,
+    Action.DELETE: Change.DELETE_REMOTE,
+    Action.REMOVE: Change.DELETE_LOCAL,
+    Action.EVICT: Change.EVICT,
+    Action.COMPARE: Change.CONFLICT,
+}
+
+
+def render(plan: Plan, names: Mapping[str, str]) -> list[DiffLine]:
+    """The Plan as `diff` and `--dry-run` show it. `names`: device id -> name."""
+    lines = [_line(i, Change.PARK, names) for i in plan.parked]
+    for item in plan.items:
+        change = _CHANGES.get(item.outcome.action)
+        if item.outcome.keep_local or item.outcome.keep_withdrawn:
+            change = Change.CONFLICT
+        if change is not None:
+            lines.append(_line(item, change, names))
+    return sorted(lines, key=lambda line: line.path)
+
+
+def _line(item: Item, change: Change, names: Mapping[str, str]) -> DiffLine:
+    winner = item.outcome.winner
+    shown = item.spot.rel if item.spot.root is Root.TREE else os.path.join("conflicts", item.spot.rel)  # noqa: PTH118 - not a local path
+    return DiffLine(
+        path=shown,
+        change=change,
+        local_size=item.found.identity.size if item.found is not None else None,
+        remote_size=winner.size if winner is not None and winner.kind is Kind.FILE else None,
+        device=names.get(winner.device, winner.device[:8]) if winner is not None else "",
+    )

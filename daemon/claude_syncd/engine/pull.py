@@ -1,0 +1,379 @@
+"""Pull: fetches the contents that a Plan wants here, verifies them, and puts them in place."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from claude_syncd.core.model import Base, Kind
+from claude_syncd.core.portable import Root
+from claude_syncd.core.reconcile import Action, Relation, conflict_path
+from claude_syncd.core.status import Progress
+from claude_syncd.engine.plan import decide_one, identity_of
+from claude_syncd.errors import Changed, IntegrityError, LocalError, SyncError
+from claude_syncd.local.apply import Commit
+from claude_syncd.local.reading import is_prefix, open_for_read
+from claude_syncd.local.state import Tracked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from claude_syncd.core.model import Identity, Record, Slice
+    from claude_syncd.engine.plan import Item
+    from claude_syncd.engine.site import Site
+    from claude_syncd.local.stage import Staged
+
+FILES_PER_BATCH = 1024
+BYTES_PER_BATCH = 512 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Pulled:
+    """What a pull did, and which paths it has to see again."""
+
+    downloaded: int = 0
+    deleted: int = 0
+    conflicts: int = 0
+    again: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Fetch:
+    """One content on its way in: `staged` is filled from `slices`, of which the first `have` bytes are there already."""
+
+    path: str
+    record: Record
+    slices: tuple[Slice, ...]
+    staged: Staged
+    have: int = 0
+    error: SyncError | None = None
+
+
+async def adopt(site: Site, items: Iterable[Item]) -> None:
+    """Move the bases of what needs no byte moved: ADOPT, EVICT, and files that were only touched."""
+    await site.off_loop(_adopt, site, list(items))
+
+
+def _adopt(site: Site, items: list[Item]) -> None:
+    tracked = []
+    for item in items:
+        outcome, winner = item.outcome, item.outcome.winner
+        if outcome.action is Action.NOTHING:
+            if item.tracked is not None and item.found is not None:
+                touched = Tracked(
+                    base=item.tracked.base,
+                    identity=identity_of(item),
+                    local_mode=item.found.mode,
+                    slices=item.tracked.slices,
+                )
+                tracked.append((item.path, touched))
+            continue
+        if winner is not None:
+            evicted = winner.kind is Kind.FILE and item.found is None
+            tracked.append((item.path, _tracked(site, item, winner, identity_of(item), evicted=evicted)))
+    site.state.track(tracked)
+
+
+def _tracked(
+    site: Site,
+    item: Item,
+    winner: Record,
+    identity: Identity | None,
+    *,
+    local_mode: int | None = None,
+    evicted: bool = False,
+) -> Tracked:
+    base = Base(
+        kind=winner.kind,
+        vector=item.outcome.vector,
+        size=winner.size,
+        mtime_ns=winner.mtime_ns,
+        mode=winner.mode,
+        sha256=winner.sha256,
+        evicted=evicted,
+    )
+    if local_mode is None:
+        local_mode = item.found.mode if item.found is not None else 0
+    slices = site.state.slices(winner.path, winner.device) if winner.kind is Kind.FILE else ()
+    return Tracked(base=base, identity=identity, local_mode=local_mode, slices=slices)
+
+
+async def pull(site: Site, items: Sequence[Item]) -> Pulled:
+    """Carry out the DOWNLOAD and REMOVE items. What can't be done now is in `again`; raises StoreError."""
+    done = Pulled()
+    keeping = [i for i in items if i.outcome.keep_local]
+    if keeping:
+        await site.off_loop(_keep_local, site, keeping, done)
+    failed = set(done.again)
+    removals = [i for i in items if i.outcome.action is Action.REMOVE and i.path not in failed]
+    if removals:
+        await site.off_loop(_remove, site, removals, done)
+    downloads = sorted(
+        (i for i in items if i.outcome.action is Action.DOWNLOAD and i.path not in failed), key=lambda i: i.path
+    )
+    total = sum(_winner(i).size for i in downloads)
+    finished = finished_bytes = 0
+    for batch in _batches(downloads):
+        await _download_batch(site, batch, done)
+        finished += len(batch)
+        finished_bytes += sum(_winner(i).size for i in batch)
+        site.progress(
+            Progress(
+                phase="download",
+                done=finished,
+                total=len(downloads),
+                bytes_done=finished_bytes,
+                bytes_total=total,
+            )
+        )
+    return done
+
+
+def _winner(item: Item) -> Record:
+    winner = item.outcome.winner
+    if winner is None:
+        raise AssertionError("a download without a winner")
+    return winner
+
+
+def _batches(items: Iterable[Item]) -> Iterable[list[Item]]:
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) >= FILES_PER_BATCH or size + _winner(item).size > BYTES_PER_BATCH):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += _winner(item).size
+    if batch:
+        yield batch
+
+
+async def _download_batch(site: Site, items: list[Item], done: Pulled) -> None:
+    fetches: list[Fetch] = []
+    try:
+        started = await site.off_loop(_start, site, items, fetches, done)
+        await fetch(site, fetches)
+        await site.off_loop(_finish, site, started, fetches, done)
+    finally:
+        await site.off_loop(_discard, fetches)
+
+
+def _start(site: Site, items: list[Item], fetches: list[Fetch], done: Pulled) -> list[Item]:
+    started = []
+    for item in items:
+        winner = _winner(item)
+        if item.found is not None and item.local is not None and item.local.sha256 == winner.sha256:
+            _set_meta(site, item, done)
+            continue
+        try:
+            fetches.append(_begin(site, item, winner))
+            started.append(item)
+        except LocalError as error:
+            _failed(site, item.path, error, done)
+    return started
+
+
+def _begin(site: Site, item: Item, winner: Record) -> Fetch:
+    slices = site.state.slices(winner.path, winner.device)
+    staged = site.appliers[item.spot.root].stage(item.spot.rel)
+    have = _common(item, slices)
+    if have:
+        try:
+            staged.copy_prefix(item.spot.rel, have)
+        except BaseException:
+            staged.discard()
+            raise
+    return Fetch(path=item.path, record=winner, slices=slices, staged=staged, have=have)
+
+
+def _common(item: Item, slices: tuple[Slice, ...]) -> int:
+    """How many bytes of the wanted content the local file holds already: it is still equal to the base, and the
+    base begins with the same slices.
+    """
+    if item.tracked is None or item.found is None or item.observation is not None:
+        return 0
+    have = 0
+    for ours, theirs in zip(item.tracked.slices, slices, strict=False):
+        if ours != theirs:
+            break
+        have += ours.length
+    return have
+
+
+async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
+    """Fill the staged files from the vault. An object that can't be read or trusted spoils those that need it."""
+    places: dict[tuple[str, int], list[tuple[Fetch, Slice, int]]] = defaultdict(list)
+    wants: dict[str, set[int]] = defaultdict(set)
+    for one in fetches:
+        offset = 0
+        for part in one.slices:
+            if offset >= one.have:
+                places[part.object, part.blob].append((one, part, offset))
+                wants[part.object].add(part.blob)
+            offset += part.length
+    async for name, blob, plain in site.reader.blobs(wants):
+        await site.off_loop(_write, places.pop((name, blob)), plain)
+
+
+def _write(places: list[tuple[Fetch, Slice, int]], plain: bytes) -> None:
+    for one, part, offset in places:
+        if one.error is not None:
+            continue
+        data = plain[part.start : part.start + part.length]
+        if len(data) != part.length:
+            one.error = IntegrityError(f"a record of {one.path} names bytes that are not in its blob")
+            continue
+        try:
+            one.staged.write_at(offset, data)
+        except LocalError as error:
+            one.error = error
+
+
+def verify(one: Fetch) -> None:
+    """Set `error` unless the staged file has the content that its record names."""
+    if one.error is None:
+        try:
+            if one.staged.sha256() != one.record.sha256:
+                one.error = IntegrityError(f"the content of {one.path} does not have the hash that its record names")
+        except LocalError as error:
+            one.error = error
+
+
+def _finish(site: Site, items: list[Item], fetches: list[Fetch], done: Pulled) -> None:
+    for one in fetches:
+        verify(one)
+    ready: dict[Root, list[tuple[Item, Fetch]]] = defaultdict(list)
+    for item, one in zip(items, fetches, strict=True):
+        if one.error is not None:
+            _failed(site, item.path, one.error, done)
+        else:
+            ready[item.spot.root].append((item, one))
+    for root, pairs in ready.items():
+        commits = [
+            Commit(
+                staged=one.staged,
+                mtime_ns=one.record.mtime_ns,
+                mode=one.record.mode,
+                expected=item.found.identity if item.found is not None else None,
+            )
+            for item, one in pairs
+        ]
+        tracked = []
+        for (item, one), result in zip(pairs, site.appliers[root].commit(commits), strict=True):
+            if isinstance(result, SyncError):
+                _failed(site, item.path, result, done)
+                continue
+            tracked.append((item.path, _tracked(site, item, one.record, result, local_mode=one.record.mode)))
+            site.problems.pop(f"apply:{item.path}", None)
+            done.downloaded += 1
+        site.state.track(tracked)
+
+
+def _discard(fetches: list[Fetch]) -> None:
+    for one in fetches:
+        one.staged.discard()
+
+
+def _set_meta(site: Site, item: Item, done: Pulled) -> None:
+    """The bytes are right already; only mode and time are not."""
+    winner, found = _winner(item), item.found
+    if found is None:
+        raise AssertionError("nothing to set")
+    try:
+        identity = site.appliers[item.spot.root].set_meta(
+            item.spot.rel, found.identity, mtime_ns=winner.mtime_ns, mode=winner.mode
+        )
+    except LocalError as error:
+        _failed(site, item.path, error, done)
+        return
+    site.state.track([(item.path, _tracked(site, item, winner, identity, local_mode=winner.mode))])
+    done.downloaded += 1
+
+
+def _remove(site: Site, items: list[Item], done: Pulled) -> None:
+    for item in items:
+        try:
+            if item.found is not None:
+                site.appliers[item.spot.root].remove(item.spot.rel, item.found.identity)
+        except LocalError as error:
+            _failed(site, item.path, error, done)
+            continue
+        site.state.track([(item.path, _tracked(site, item, _winner(item), None))])
+        done.deleted += 1
+
+
+def _keep_local(site: Site, items: list[Item], done: Pulled) -> None:
+    """Copy local files that are about to be replaced to where the kept sides of conflicts lie, durably."""
+    applier = site.appliers[Root.CONFLICTS]
+    for item in items:
+        if item.local is None or item.found is None:
+            continue
+        rel = conflict_path(item.path, item.local.sha256).removeprefix("conflicts/")
+        staged = None
+        try:
+            staged = applier.stage(rel)
+            offset = 0
+            chunks = site.contents[item.spot.root].read(item.spot.rel, 0, item.local.size, item.local.sha256)
+            for data in chunks:
+                staged.write_at(offset, data)
+                offset += len(data)
+            commit = Commit(staged=staged, mtime_ns=item.local.mtime_ns, mode=item.local.mode, expected=None)
+            result = applier.commit([commit])[0]
+            if isinstance(result, SyncError) and not isinstance(result, Changed):  # Changed: it is there already
+                raise result
+            site.state.add_todo([f"conflicts/{rel}"])
+            done.conflicts += 1
+        except SyncError as error:
+            _failed(site, item.path, error, done)
+        finally:
+            if staged is not None:
+                staged.discard()
+
+
+def _failed(site: Site, path: str, error: SyncError, done: Pulled) -> None:
+    done.again.append(path)
+    if not isinstance(error, Changed):
+        site.problems[f"apply:{path}"] = str(error)
+
+
+async def compare(site: Site, items: Sequence[Item]) -> list[Item]:
+    """Read both sides of transcripts that changed here and elsewhere, and decide again."""
+    decided = []
+    for item in items:
+        winner = _winner(item)
+        fetches: list[Fetch] = []
+        try:
+            fetches.append(await site.off_loop(_stage_aside, site, item, winner))
+            await fetch(site, fetches)
+            relation = await site.off_loop(_relate, site, item, fetches[0])
+            decided.append(await site.off_loop(decide_one, site, item.path, item.spot, relation))
+        except (Changed, LocalError) as error:
+            site.problems[f"apply:{item.path}"] = str(error)
+        finally:
+            await site.off_loop(_discard, fetches)
+    return decided
+
+
+def _stage_aside(site: Site, item: Item, winner: Record) -> Fetch:
+    rel = conflict_path(item.path, winner.sha256).removeprefix("conflicts/")
+    staged = site.appliers[Root.CONFLICTS].stage(rel)
+    return Fetch(path=item.path, record=winner, slices=site.state.slices(winner.path, winner.device), staged=staged)
+
+
+def _relate(site: Site, item: Item, one: Fetch) -> Relation:
+    verify(one)
+    if one.error is not None:
+        raise one.error
+    size = item.local.size if item.local is not None else 0
+    aside = f"{one.staged.path.rpartition('/')[0]}/{one.staged.name}"
+    with (
+        open_for_read(site.folder(item.spot.root), item.spot.rel, site.follow) as ours,
+        open_for_read(site.places.conflicts, aside) as theirs,
+    ):
+        if is_prefix(ours, size, theirs, one.record.size):
+            return Relation.LOCAL_IS_PREFIX
+        if is_prefix(theirs, one.record.size, ours, size):
+            return Relation.REMOTE_IS_PREFIX
+    return Relation.DIVERGED

@@ -1,0 +1,270 @@
+"""Push: one log entry for all that changed here, with packs before it when there is much."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Record, Seen, Slice, join
+from claude_syncd.core.reconcile import Action, conflict_path
+from claude_syncd.core.status import Progress
+from claude_syncd.engine.feed import Cut, Draft, Feeder
+from claude_syncd.engine.outbox import send
+from claude_syncd.local.state import Staged, Tracked
+from claude_syncd.vault.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from claude_syncd.engine.outbox import Outbox
+    from claude_syncd.engine.plan import Item
+    from claude_syncd.engine.site import Site
+    from claude_syncd.local.state import Position
+
+RECORDS_PER_ENTRY = 4096
+BYTES_PER_ENTRY = 4 * 1024**3
+_AHEAD = 8  # blobs read and not yet taken by the writer
+
+
+@dataclass(slots=True)
+class Pushed:
+    """What a push did, and which paths it has to see again."""
+
+    uploaded: int = 0
+    deleted: int = 0
+    conflicts: int = 0
+    again: list[str] = field(default_factory=list)
+
+
+async def push(site: Site, outbox: Outbox, items: Sequence[Item]) -> Pushed:
+    """Publish the UPLOAD and DELETE items and the withdrawals among `items`. Raises StoreError; what was published
+    before stays, and packs that are up are not sent again.
+    """
+    done = Pushed()
+    await send(site, outbox)
+    for batch in _batches(items):
+        await _push_batch(site, outbox, batch, done)
+    return done
+
+
+def _batches(items: Iterable[Item]) -> Iterable[list[Item]]:
+    batch: list[Item] = []
+    size = 0
+    for item in sorted(items, key=lambda i: i.path):
+        bytes_here = item.local.size if item.local is not None else 0
+        # A withdrawal may add the record of the kept side.
+        if batch and (len(batch) >= RECORDS_PER_ENTRY or size + bytes_here > BYTES_PER_ENTRY):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += bytes_here
+    if batch:
+        yield batch
+
+
+async def _push_batch(site: Site, outbox: Outbox, items: list[Item], done: Pushed) -> None:
+    positions = await site.off_loop(site.state.positions)
+    seq = positions[site.me].seq + 1
+    uploads = [i for i in items if i.outcome.action is Action.UPLOAD]
+    feeder = await site.off_loop(Feeder, site, uploads, seq)
+    staging = _Staging(feeder)
+    async with Writer(site.keys, site.me, seq, site.store.put, site.pool, noted=staging.noted) as writer:
+        await _feed(site, feeder, writer, staging)
+        records = await site.off_loop(_compose, site, items, feeder.drafts, writer, seq)
+        done.again += [d.item.path for d in feeder.drafts if d.record is None]
+        if not records:
+            return
+        data = await writer.entry(_entry(site, positions, records))
+    await site.off_loop(outbox.put, seq, data)
+    await send(site, outbox)
+    await site.off_loop(_settle, site, items, feeder.drafts, seq)
+    done.uploaded += sum(d.record is not None for d in feeder.drafts)
+    done.deleted += sum(i.outcome.action is Action.DELETE for i in items)
+    done.conflicts += sum(p.record.path.startswith("conflicts/") and p.extends is not None for p in records)
+
+
+def _entry(site: Site, positions: dict[str, Position], records: list[Published]) -> LogEntry:
+    mine = positions[site.me]
+    return LogEntry(
+        device=site.me,
+        seq=mine.seq + 1,
+        prev=mine.sha256,
+        time_ns=site.now_ns(),
+        name=site.name,
+        seen=_seen(positions, site.me),
+        records=tuple(records),
+    )
+
+
+def _seen(positions: dict[str, Position], me: str) -> dict[str, Seen]:
+    return {p.device: Seen(p.seq, p.sha256) for p in positions.values() if p.device != me and p.seq > 0}
+
+
+async def _feed(site: Site, feeder: Feeder, writer: Writer, staging: _Staging) -> None:
+    """Read, and seal what was read, at the same time; at most a few blobs lie between the two."""
+    queue: asyncio.Queue[list[Cut]] = asyncio.Queue(maxsize=1)
+    cuts = feeder.cuts()
+    total = sum(d.item.local.size for d in feeder.drafts if d.item.local is not None)
+
+    async def read() -> None:
+        while taken := await site.off_loop(lambda: list(islice(cuts, _AHEAD))):
+            await queue.put(taken)
+        await queue.put([])
+
+    async def seal() -> None:
+        done = 0
+        while taken := await queue.get():
+            for cut in taken:
+                ticket = await writer.add(cut.plain)
+                for piece in cut.pieces:
+                    piece.draft.pieces.append((ticket, piece.start, piece.length))
+                done += len(cut.plain)
+            await site.off_loop(staging.flush, site, writer)
+            site.progress(
+                Progress(phase="upload", done=0, total=len(feeder.drafts), bytes_done=done, bytes_total=total)
+            )
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(read())
+        group.create_task(seal())
+    await writer.finish()
+
+
+class _Staging:
+    """Notes in the state which files are in packs that are up."""
+
+    def __init__(self, feeder: Feeder) -> None:
+        self._feeder = feeder
+        self._up: set[int] = set()
+        self._next = 0  # drafts before this one are noted, or never will be
+
+    def noted(self, name: str, tickets: list[int]) -> None:
+        """The writer's word that a pack is durable."""
+        del name
+        self._up.update(tickets)
+
+    def flush(self, site: Site, writer: Writer) -> None:
+        """Write down the files that are whole since the last time. Files go up in order, so packs do, nearly."""
+        whole = []
+        drafts = self._feeder.drafts
+        while self._next < len(drafts):
+            draft = drafts[self._next]
+            if draft.record is None or any(ticket not in self._up for ticket, _, _ in draft.pieces):
+                break
+            self._next += 1
+            if draft.pieces and draft.identity is not None and draft.extends is None:
+                record = draft.record
+                slices = _slices(draft, writer)
+                whole.append(
+                    Staged(
+                        path=record.path,
+                        identity=draft.identity,
+                        size=record.size,
+                        sha256=record.sha256,
+                        slices=slices,
+                    )
+                )
+        if whole:
+            site.state.stage(whole)
+
+
+def _slices(draft: Draft, writer: Writer) -> tuple[Slice, ...]:
+    slices = list(draft.ready)
+    for ticket, start, length in draft.pieces:
+        name, blob = writer.place(ticket)
+        slices.append(Slice(name, blob, start, length))
+    return tuple(slices)
+
+
+def _compose(site: Site, items: list[Item], drafts: list[Draft], writer: Writer, seq: int) -> list[Published]:
+    published = [
+        Published(record=d.record, extends=d.extends, slices=_slices(d, writer)) for d in drafts if d.record is not None
+    ]
+    writing = {p.record.path for p in published}
+    failed = {d.item.path for d in drafts if d.record is None}
+    for item in items:
+        outcome = item.outcome
+        vector = join(outcome.vector, {site.me: seq})
+        if outcome.action is Action.DELETE:
+            published.append(
+                Published(
+                    record=Record(
+                        path=item.path,
+                        kind=Kind.TOMBSTONE,
+                        device=site.me,
+                        seq=seq,
+                        vector=vector,
+                        mtime_ns=site.now_ns(),
+                    )
+                )
+            )
+            writing.add(item.path)
+        if outcome.withdraw is not None and item.path not in failed:
+            lost = outcome.withdraw
+            if item.path not in writing:
+                published.append(
+                    Published(
+                        record=Record(
+                            path=item.path,
+                            kind=Kind.WITHDRAWN,
+                            device=site.me,
+                            seq=seq,
+                            vector=join(lost.vector, {site.me: seq}),
+                            mtime_ns=lost.mtime_ns,
+                        )
+                    )
+                )
+                writing.add(item.path)
+            kept = conflict_path(item.path, lost.sha256)
+            if outcome.keep_withdrawn and kept not in writing and not site.state.newest(kept):
+                writing.add(kept)
+                published.append(_kept(site, lost, kept, seq))
+    return published
+
+
+def _kept(site: Site, lost: Record, path: str, seq: int) -> Published:
+    """The losing side under its new name: the bytes are in this device's area already."""
+    return Published(
+        record=Record(
+            path=path,
+            kind=Kind.FILE,
+            device=site.me,
+            seq=seq,
+            vector={site.me: seq},
+            size=lost.size,
+            mtime_ns=lost.mtime_ns,
+            mode=lost.mode,
+            sha256=lost.sha256,
+        ),
+        extends=Extends(path=lost.path, seq=lost.seq, keep=len(site.state.slices(lost.path, site.me))),
+    )
+
+
+def _settle(site: Site, items: list[Item], drafts: list[Draft], seq: int) -> None:
+    """The log entry is up: what was read for it is the base now."""
+    state = site.state
+    tracked = []
+    for draft in drafts:
+        record, item = draft.record, draft.item
+        if record is not None:
+            base = Base(
+                kind=Kind.FILE,
+                vector=record.vector,
+                size=record.size,
+                mtime_ns=record.mtime_ns,
+                mode=record.mode,
+                sha256=record.sha256,
+            )
+            local_mode = item.found.mode if item.found is not None else record.mode
+            slices = state.slices(item.path, site.me)
+            tracked.append(
+                (item.path, Tracked(base=base, identity=draft.identity, local_mode=local_mode, slices=slices))
+            )
+    for item in items:
+        if item.outcome.action is Action.DELETE:
+            vector = join(item.outcome.vector, {site.me: seq})
+            tracked.append((item.path, Tracked(base=Base(kind=Kind.TOMBSTONE, vector=vector))))
+    state.track(tracked)
+    state.unstage()

@@ -1,0 +1,311 @@
+"""One round: learn, plan, act. The daemon and the one-shot commands run the same."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Flag
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from claude_syncd.core.portable import Root
+from claude_syncd.core.reconcile import Action
+from claude_syncd.core.safety import Hold, HoldReason, RootIdentity, deletion_hold, root_hold
+from claude_syncd.core.status import Pending, Requests, RunResult
+from claude_syncd.engine import pull as pulling
+from claude_syncd.engine.outbox import Outbox, TwinError
+from claude_syncd.engine.plan import Plan, decide
+from claude_syncd.engine.poll import Poller
+from claude_syncd.engine.push import push
+from claude_syncd.engine.survey import survey
+from claude_syncd.errors import Held, LocalError
+from claude_syncd.local.live import live_sessions
+from claude_syncd.local.scan import root_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from claude_syncd.engine.plan import Item
+    from claude_syncd.engine.push import Pushed
+    from claude_syncd.engine.site import Site
+
+_PORTION = 512  # paths decided in one go off the loop
+_PASSES = 4  # upload or download, then the kept side of a conflict, then its publication; one to spare
+_PUBLISHED = frozenset({Action.UPLOAD, Action.DELETE})
+_ACCEPTED = "deletions_accepted"
+
+
+class Direction(Flag):
+    """Which way a round works."""
+
+    PUSH = 1
+    PULL = 2
+    SYNC = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run is limited to: a folder of the tree (portable prefix), records of one device."""
+
+    under: str = ""
+    device: str = ""
+
+    def takes(self, item: Item) -> bool:
+        """Whether the item belongs to the run."""
+        if self.under and not item.path.startswith(self.under):
+            return False
+        winner = item.outcome.winner
+        return not self.device or winner is None or winner.device == self.device
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has done so far, and which paths it has put off."""
+
+    uploaded: int = 0
+    downloaded: int = 0
+    deleted: int = 0
+    conflicts: int = 0
+    parked: int = 0
+    later: set[str] = field(default_factory=set)
+
+
+class Round:
+    """Runs rounds, one at a time, and remembers which paths may need one: `dirty`."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.poller = Poller(site)
+        self.outbox = Outbox(site.places.outbox)
+        self.dirty: set[str] = set()
+        self.hold: Hold | None = None
+        self.pending = Pending()
+        self._lock = asyncio.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a round is under way."""
+        return self._lock.locked()
+
+    async def idle(self) -> None:
+        """Wait until no round is under way."""
+        async with self._lock:
+            return
+
+    async def prepare(self) -> None:
+        """Once at start, needs the store: join the roster, heal a state that was lost or restored."""
+        async with self._lock:
+            await self.poller.join()
+            await self.poller.own_area()
+
+    async def scan(self, under: str = "") -> None:
+        """Look at the whole tree, or at one folder of it. Raises LocalError when it is not there."""
+        if not under:
+            await self._check_root()
+        self.dirty |= await self.site.off_loop(survey, self.site, under)
+
+    async def accept(self) -> None:
+        """The user's word that what is held is right: it is done in the next round."""
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            await self.site.off_loop(_accept, self.site, hold)
+
+    async def look(self, limits: Limits | None = None) -> Plan:
+        """The Plan for everything that waits, without acting on it."""
+        async with self._lock:
+            plan = await self._decide(self.dirty.union(await self.site.off_loop(self.site.state.todo)))
+            takes = (limits or Limits()).takes
+            plan.items = [i for i in plan.items if takes(i)]
+            plan.parked = [i for i in plan.parked if takes(i)]
+            return plan
+
+    async def look_for_hold(self) -> None:
+        """Raise Held if a round would stop to ask."""
+        async with self._lock:
+            plan = await self._decide(self.dirty.union(await self.site.off_loop(self.site.state.todo)))
+            await self._check_deletions(plan)
+
+    async def run(self, direction: Direction, limits: Limits | None = None) -> RunResult:
+        """One round. Raises StoreError; Held when it stopped to ask. What is not done stays to be done."""
+        async with self._lock:
+            if self.hold is not None and self.hold.reason is not HoldReason.MASS_DELETION:
+                raise Held(self.hold.message, hint=self.hold.hint)
+            self.hold = None  # files that vanished may have come back: it is found out anew
+            before = self.site.counter.snapshot()
+            tally = Tally()
+            try:
+                if Direction.PULL in direction:
+                    await self.poller.others()
+                # What is published or kept aside makes work of its own: a kept side comes to this disk, too.
+                for _ in range(_PASSES):
+                    if not await self._pass(direction, limits or Limits(), tally):
+                        break
+            except TwinError:
+                await self._take_new_id()
+                raise
+            finally:
+                self.dirty |= tally.later
+            traffic = self.site.counter.snapshot() - before
+            return RunResult(
+                uploaded=tally.uploaded,
+                downloaded=tally.downloaded,
+                deleted=tally.deleted,
+                conflicts=tally.conflicts,
+                parked=tally.parked,
+                bytes_up=traffic.bytes_up,
+                bytes_down=traffic.bytes_down,
+                requests=Requests(**traffic.requests),
+            )
+
+    async def _pass(self, direction: Direction, limits: Limits, tally: Tally) -> bool:
+        """Plan and act on what waits, once. Whether anything was done."""
+        state, site = self.site.state, self.site
+        taken, self.dirty = self.dirty, set()
+        try:
+            paths = taken.union(await site.off_loop(state.todo)) - tally.later
+            if not paths and not await site.off_loop(self.outbox.waiting):
+                return False
+            plan = await self._decide(paths)
+            await self._check_deletions(plan)
+            acted = await self._act(plan, direction, limits, tally)
+        except BaseException:
+            self.dirty |= taken
+            raise
+        tally.parked += len(plan.parked)
+        return acted
+
+    async def _decide(self, paths: Iterable[str]) -> Plan:
+        site = self.site
+        plan = Plan()
+        live = await site.off_loop(live_sessions, site.places.tree)
+        for portion in _portions(sorted(paths)):
+            part = await site.off_loop(decide, site, portion, live)
+            plan.items += part.items
+            plan.parked += part.parked
+            plan.settled += part.settled
+            plan.again += part.again
+        self._show(plan)
+        return plan
+
+    def _show(self, plan: Plan) -> None:
+        self.pending = Pending(
+            upload=sum(_outgoing(i) for i in plan.items),
+            download=len(plan.of(Action.DOWNLOAD, Action.REMOVE, Action.COMPARE)),
+            parked=len(plan.parked),
+        )
+
+    async def _act(self, plan: Plan, direction: Direction, limits: Limits, tally: Tally) -> bool:
+        site = self.site
+        await site.off_loop(site.state.done, plan.settled)
+        later = tally.later
+        later.update(plan.again, (i.path for i in plan.parked), (i.path for i in plan.items if not limits.takes(i)))
+        items = [i for i in plan.items if limits.takes(i)]
+        compared = [i for i in items if i.outcome.action is Action.COMPARE]
+        if compared:
+            decided = await pulling.compare(site, compared)
+            later.update({i.path for i in compared} - {i.path for i in decided})
+            items = [i for i in items if i.outcome.action is not Action.COMPARE] + decided
+        # A losing side is in the vault under its new name before it is replaced here.
+        withdrawn = [i for i in items if i.outcome.withdraw is not None and i.outcome.action not in _PUBLISHED]
+        outgoing = [i for i in items if i.outcome.action in _PUBLISHED]
+        incoming = [i for i in items if i.outcome.action in {Action.DOWNLOAD, Action.REMOVE}]
+        if withdrawn:
+            self._count(await push(site, self.outbox, withdrawn), tally)
+        if Direction.PULL in direction and incoming:
+            pulled = await pulling.pull(site, incoming)
+            later.update(pulled.again)
+            tally.downloaded += pulled.downloaded
+            tally.deleted += pulled.deleted
+            tally.conflicts += pulled.conflicts
+        else:
+            later.update(i.path for i in incoming)
+        still = [i for i in items if i.outcome.action in {Action.ADOPT, Action.EVICT, Action.NOTHING}]
+        if still:
+            await pulling.adopt(site, still)
+        if Direction.PUSH in direction:
+            self._count(await push(site, self.outbox, outgoing), tally)
+            await site.off_loop(site.state.set_meta, _ACCEPTED, None)
+        else:
+            later.update(i.path for i in outgoing)
+        self.pending = Pending(
+            upload=len(later.intersection(i.path for i in outgoing)),
+            download=len(later.intersection(i.path for i in incoming)),
+            parked=len(plan.parked),
+        )
+        return bool(items)
+
+    @staticmethod
+    def _count(pushed: Pushed, tally: Tally) -> None:
+        tally.uploaded += pushed.uploaded
+        tally.deleted += pushed.deleted
+        tally.conflicts += pushed.conflicts
+        tally.later.update(pushed.again)
+
+    async def _check_deletions(self, plan: Plan) -> None:
+        vanished = sum(i.spot.root is Root.TREE for i in plan.of(Action.DELETE, Action.EVICT))
+        hold = deletion_hold(vanished, await self.site.off_loop(self.site.state.count))
+        if hold is not None and await self.site.off_loop(self.site.state.meta, _ACCEPTED) is None:
+            self.hold = hold
+            raise Held(hold.message, hint=hold.hint)
+
+    async def _check_root(self) -> None:
+        """Hold when the tree is gone or is another folder than it was."""
+        before, now = await self.site.off_loop(_roots, self.site)
+        if self.hold is None or self.hold.reason is not HoldReason.MASS_DELETION:
+            self.hold = root_hold(before, now)
+        if self.hold is not None:
+            raise Held(self.hold.message, hint=self.hold.hint)
+        if now is None:
+            raise LocalError(
+                f"the folder {self.site.places.tree} is not there", hint="start Claude Code once, or make the folder"
+            )
+        if before is None:
+            await self.site.off_loop(_remember_root, self.site, now)
+
+    async def _take_new_id(self) -> None:
+        """This device's id lives twice: go on under another. What the old one wrote is another device's now."""
+        site = self.site
+        site.me = site.new_device_id()
+        for seq, _ in await site.off_loop(self.outbox.waiting):
+            await site.off_loop(self.outbox.drop, seq)
+        await site.off_loop(site.state.unstage)
+        await self.poller.join()
+
+
+def _outgoing(item: Item) -> bool:
+    return item.outcome.action in _PUBLISHED or item.outcome.withdraw is not None
+
+
+def _portions(paths: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(paths)
+    while portion := list(islice(remaining, _PORTION)):
+        yield portion
+
+
+def _roots(site: Site) -> tuple[RootIdentity | None, RootIdentity | None]:
+    known = site.state.meta("root")
+    before = msgspec.json.decode(known, type=RootIdentity) if known is not None else None
+    tree = site.places.tree
+    try:
+        device, inode = root_identity(tree)
+    except LocalError:
+        return before, None
+    return before, RootIdentity(path=str(tree.resolve()), device=device, inode=inode)
+
+
+def _remember_root(site: Site, root: RootIdentity) -> None:
+    site.state.set_meta("root", msgspec.json.encode(root).decode())
+
+
+def _accept(site: Site, hold: Hold) -> None:
+    if hold.reason is HoldReason.MASS_DELETION:
+        site.state.set_meta(_ACCEPTED, "yes")
+        return
+    site.places.tree.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _, now = _roots(site)
+    if now is not None:
+        _remember_root(site, now)
+    # What this folder lacks was not deleted from it: it is compared with the vault afresh, and filled from it.
+    site.state.forget_bases()

@@ -1,0 +1,63 @@
+"""What every part of a round works with: this device, its disk, its state, and the vault."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from claude_syncd.core.portable import Root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
+    from pathlib import Path
+
+    from claude_syncd.core.rules import Rules
+    from claude_syncd.core.status import Progress
+    from claude_syncd.crypto.keys import VaultKeys
+    from claude_syncd.engine.pathmap import PathMap
+    from claude_syncd.local.apply import Applier
+    from claude_syncd.local.content import Contents
+    from claude_syncd.local.home import Places
+    from claude_syncd.local.state import State
+    from claude_syncd.store.base import Store
+    from claude_syncd.store.count import Counting
+    from claude_syncd.vault.reader import Reader
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Site:
+    """One device at work on one vault. Made by the composition root; `me` changes only when the id lives twice."""
+
+    me: str
+    name: str
+    vault_id: str
+    places: Places
+    state: State
+    store: Store
+    counter: Counting
+    keys: VaultKeys
+    reader: Reader
+    rules: Rules
+    paths: PathMap
+    appliers: dict[Root, Applier]
+    contents: dict[Root, Contents]
+    pool: ThreadPoolExecutor
+    now_ns: Callable[[], int]
+    new_device_id: Callable[[], str]
+    follow: tuple[Path, ...] = ()
+    problems: dict[str, str] = field(default_factory=dict)
+    progress: Callable[[Progress], None] = lambda _: None
+
+    def folder(self, root: Root) -> Path:
+        """The folder on this device that paths of `root` are relative to."""
+        return self.places.tree if root is Root.TREE else self.places.conflicts
+
+    async def off_loop(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run blocking work in the pool."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.pool, lambda: function(*args, **kwargs))

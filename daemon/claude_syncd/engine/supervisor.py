@@ -1,0 +1,366 @@
+"""The loop of the daemon: one coroutine decides what to do next, everything else brings it hints and requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from claude_syncd.core.debounce import Debounce
+from claude_syncd.core.portable import Root
+from claude_syncd.core.status import Pending
+from claude_syncd.engine import report
+from claude_syncd.engine.plan import render
+from claude_syncd.engine.round import Direction, Limits, Round
+from claude_syncd.engine.survey import hinted
+from claude_syncd.engine.timing import Schedule
+from claude_syncd.errors import Held, LocalError, StoreUnavailable, SyncError
+from claude_syncd.local.watch import Watcher
+from claude_syncd.log import get_logger
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from claude_syncd.core.status import DiffLine, Progress, RunResult, Status
+    from claude_syncd.engine.site import Site
+    from claude_syncd.engine.timing import Intervals
+    from claude_syncd.local.hints import Hints
+
+_log = get_logger(__name__)
+
+_MANY_HINTS = 20_000  # more paths in memory are not worth it: a scan finds them all
+_BLIND_SCAN = 30.0  # seconds between scans while the kernel gives no hints
+_SLEPT = 30.0  # the wall clock ran so much further than the monotonic one: the machine slept
+_BEAT = 1.0
+
+
+class Supervisor:
+    """Owns the rounds of one daemon. All methods are called on the event loop."""
+
+    def __init__(self, site: Site, intervals: Intervals, random: random.Random) -> None:
+        self.site = site
+        self.round = Round(site)
+        self.error: SyncError | None = None
+        self.rounds = 0
+        self.loop_lag = 0.0
+        self._intervals = intervals
+        now = time.monotonic()
+        self._schedule = Schedule(intervals, random, now)
+        self._debounce = Debounce(intervals.quiet, intervals.limit)
+        self._wake = asyncio.Event()
+        self._hints: set[str] = set()
+        self._rescans: set[str] = {""}
+        self._scanned = now
+        self._rostered = now
+        self._listed = now
+        self._prepared = False
+        self._watcher: Watcher | None = None
+        self._listeners: set[asyncio.Queue[Progress | Status]] = set()
+        self._hearers: list[Callable[[Progress], None]] = []
+        site.progress = self._progressed
+
+    # -- what the daemon's tasks are --------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Watch the tree until cancelled."""
+        loop = asyncio.get_running_loop()
+        site = self.site
+
+        def deliver(hints: Hints) -> None:
+            paths = [p for p in hints.paths if site.rules.selects(p)]
+            if paths or hints.rescan:
+                loop.call_soon_threadsafe(self._hinted, paths, hints.rescan)
+
+        watcher = self._watcher = Watcher(
+            site.places.tree, descends=site.rules.descends, follow=site.follow, deliver=deliver
+        )
+        try:
+            await site.off_loop(watcher.start)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.shield(site.off_loop(watcher.stop))
+
+    async def beat(self, alive: Callable[[], None]) -> None:
+        """Measure how late the loop is, notice sleep, and tell the service manager that all is well."""
+        wall, monotonic = time.time(), time.monotonic()
+        while True:
+            await asyncio.sleep(_BEAT)
+            now_wall, now = time.time(), time.monotonic()
+            self.loop_lag = max(self.loop_lag, now - monotonic - _BEAT)
+            if (now_wall - wall) - (now - monotonic) > _SLEPT:
+                _log.info("the machine slept or its clock was set: looking at everything")
+                self._listed = 0.0
+                self._rescan({""})
+                self._schedule.soon(now)
+            wall, monotonic = now_wall, now
+            alive()
+
+    async def work(self) -> None:
+        """Run rounds until cancelled."""
+        while True:
+            await self._until_due()
+            if await self.site.off_loop(report.paused_until, self.site) is not None:
+                continue
+            now = time.monotonic()
+            poll = self._schedule.due(now)
+            await self._attempt(poll=poll)
+
+    # -- what a user asks --------------------------------------------------------------------------------------------
+
+    async def run(self, direction: Direction, limits: Limits) -> RunResult:
+        """Push, pull or sync now. Raises what goes wrong."""
+        try:
+            self._rescans.add("")  # hints may be on their way still
+            await self._look()
+            await self._prepare()
+            result = await self.round.run(direction, limits)
+        except SyncError as error:
+            self._failed(error)
+            raise
+        await self._succeeded(direction, news=result.downloaded > 0)
+        self._schedule.soon(time.monotonic() + self._intervals.active)
+        return result
+
+    async def plan(self, limits: Limits) -> list[DiffLine]:
+        """What a sync would do now."""
+        self._rescans.add("")
+        await self._look()
+        await self._prepare()
+        await self.round.poller.others()
+        plan = await self.round.look(limits)
+        positions = await self.site.off_loop(self.site.state.positions)
+        return render(plan, {p.device: p.name for p in positions.values()})
+
+    async def status(self) -> Status:
+        """How things are."""
+        pending = self.round.pending
+        if not self.round.busy:
+            waiting = len(self.round.dirty) + len(self._hints)
+            pending = Pending(upload=max(pending.upload, waiting), download=pending.download, parked=pending.parked)
+        return await self.site.off_loop(
+            report.status,
+            self.site,
+            pending=pending,
+            hold=self.round.hold,
+            error=self.error,
+            syncing=self.round.busy or self._debounce.wait(time.monotonic()) is not None,
+        )
+
+    async def pause(self, seconds: int | None) -> None:
+        """Stop syncing; a round under way ends first."""
+        until = report.FOREVER
+        if seconds is not None:
+            until = report.timestamp(self.site.now_ns() + seconds * 1_000_000_000)
+        await self.site.off_loop(self.site.state.set_meta, report.PAUSED_UNTIL, until)
+        await self._tell()
+
+    async def resume(self, *, accept: bool) -> None:
+        """Go on. Raises Held while a hold stands and is not accepted."""
+        await self.site.off_loop(self.site.state.set_meta, report.PAUSED_UNTIL, None)
+        if self.round.hold is not None and not accept:
+            self.poke()
+            raise Held(self.round.hold.message, hint=self.round.hold.hint)
+        await self.round.accept()
+        self._rescan({""})
+        self.poke()
+        await self._tell()
+
+    def poke(self) -> None:
+        """Push and poll at once."""
+        now = time.monotonic()
+        self._debounce.poke(now)
+        self._schedule.soon(now)
+        self._wake.set()
+
+    def changed(self, paths: set[str]) -> None:
+        """These portable paths need a round now."""
+        self.round.dirty |= paths
+        self.poke()
+
+    def reload(self) -> None:
+        """Look at everything again."""
+        self._listed = 0.0
+        self._rescan({""})
+        self.poke()
+
+    @contextmanager
+    def heard(self, progress: Callable[[Progress], None]) -> Iterator[None]:
+        """Have `progress` called for as long as the block lasts."""
+        self._hearers.append(progress)
+        try:
+            yield
+        finally:
+            self._hearers.remove(progress)
+
+    async def drain(self, seconds: float) -> None:
+        """Let a round that is under way end, for so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.round.idle()
+        except TimeoutError:
+            _log.info("a round was cut off; it goes on after the next start")
+
+    async def events(self) -> AsyncIterator[Progress | Status]:
+        """Progress and changes of the status, for as long as somebody listens."""
+        queue: asyncio.Queue[Progress | Status] = asyncio.Queue(maxsize=64)
+        self._listeners.add(queue)
+        try:
+            yield await self.status()
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _hinted(self, paths: list[str], rescans: frozenset[str]) -> None:
+        self._hints.update(paths)
+        if len(self._hints) > _MANY_HINTS:
+            self._hints.clear()
+            rescans |= {""}
+        self._rescans |= rescans
+        self._debounce.hint(time.monotonic())
+        self._wake.set()
+
+    def _rescan(self, folders: set[str]) -> None:
+        self._rescans |= folders
+        self._debounce.hint(time.monotonic())
+        self._wake.set()
+
+    async def _until_due(self) -> None:
+        while True:
+            now = time.monotonic()
+            if self._watcher is not None and self._watcher.problem is not None:
+                self.site.problems["watch"] = self._watcher.problem
+                scan_every = min(_BLIND_SCAN, self._intervals.scan)
+            else:
+                self.site.problems.pop("watch", None)
+                scan_every = self._intervals.scan
+            if now - self._scanned >= scan_every:
+                self._rescans.add("")
+                self._debounce.poke(now)
+                self._scanned = now
+            if self._schedule.due(now) or (self._debounce.due(now) and not self._schedule.failing):
+                return
+            waits = [self._schedule.wait(now), self._scanned + scan_every - now]
+            if not self._schedule.failing:
+                waits.append(self._debounce.wait(now))
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(max(0.001, min(w for w in waits if w is not None))):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _attempt(self, *, poll: bool) -> None:
+        try:
+            await self._look()
+            await self._prepare()
+            if poll:
+                await self._catch_up()
+            result = await self.round.run(Direction.SYNC if poll else Direction.PUSH)
+        except SyncError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - a defect must not end the daemon, nor pass unseen
+            _log.exception("internal error")
+            self._failed(SyncError(f"internal error: {type(error).__name__}: {error}"))
+        else:
+            direction = Direction.SYNC if poll else Direction.PUSH
+            await self._succeeded(direction, news=result.downloaded + result.deleted > 0)
+            if result.uploaded or result.downloaded or result.deleted or result.conflicts:
+                _log.info(
+                    "synced",
+                    uploaded=result.uploaded,
+                    downloaded=result.downloaded,
+                    deleted=result.deleted,
+                    conflicts=result.conflicts,
+                    bytes_up=result.bytes_up,
+                    bytes_down=result.bytes_down,
+                )
+        await self._tell()
+
+    async def _prepare(self) -> None:
+        if not self._prepared:
+            await self.round.prepare()
+            self._prepared = True
+
+    async def _catch_up(self) -> None:
+        now = time.monotonic()
+        if now - self._rostered >= self._intervals.roster:
+            await self.round.poller.roster()
+            self._rostered = now
+        if now - self._listed >= self._intervals.list:
+            await self.round.poller.relist()
+            self._listed = now
+
+    async def _look(self) -> None:
+        """Turn hints into dirty paths. Raises LocalError, Held."""
+        hints, self._hints = self._hints, set()
+        rescans, self._rescans = self._rescans, set()
+        self._debounce.taken()
+        try:
+            if "" in rescans:
+                self._scanned = time.monotonic()
+                await self.round.scan()
+            else:
+                for folder in rescans:
+                    await self.round.scan(folder)
+                self.round.dirty |= await self.site.off_loop(hinted, self.site, hints)
+        except BaseException:
+            self._hints |= hints
+            self._rescans |= rescans
+            raise
+
+    async def _succeeded(self, direction: Direction, *, news: bool) -> None:
+        if self.error is not None:
+            _log.info("recovered", after=str(self.error))
+        self.error = None
+        self.rounds += 1
+        site = self.site
+        stamp = report.timestamp(site.now_ns())
+        if Direction.PUSH in direction:
+            await site.off_loop(site.state.set_meta, report.LAST_PUSH, stamp)
+        if Direction.PULL in direction:
+            await site.off_loop(site.state.set_meta, report.LAST_PULL, stamp)
+            self._schedule.polled(time.monotonic(), news=news)
+
+    def _failed(self, error: SyncError) -> None:
+        now = time.monotonic()
+        if self.error is None or str(self.error) != str(error):
+            _log.warning("sync failed", error=str(error), hint=error.hint)
+        if isinstance(error, Held):
+            self._schedule.failed(now)  # the user may mend it by putting back what was gone
+            return
+        self.error = error
+        if error.retry:
+            self._schedule.failed(now, error.retry_after if isinstance(error, StoreUnavailable) else None)
+        else:
+            self._schedule.stop()
+
+    def _progressed(self, progress: Progress) -> None:
+        for hearer in self._hearers:
+            hearer(progress)
+        self._announce(progress)
+
+    def _announce(self, event: Progress | Status) -> None:
+        for queue in self._listeners:
+            if not queue.full():
+                queue.put_nowait(event)
+
+    async def _tell(self) -> None:
+        if self._listeners:
+            self._announce(await self.status())
+
+
+def project_prefix(site: Site, folder: str) -> str:
+    """The portable prefix of the files of the project in the absolute `folder`. Raises LocalError for another."""
+    from claude_syncd.core.portable import encode_key  # noqa: PLC0415
+
+    key = encode_key(folder)
+    spot = site.folder(Root.TREE) / "projects" / key
+    portable = site.paths.project_of(key)
+    if not spot.is_dir() and not site.state.paths(f"tree/projects/{portable}/"):
+        raise LocalError(f"no conversations of {folder} are known", hint="give the project's own folder")
+    return f"tree/projects/{portable}/"

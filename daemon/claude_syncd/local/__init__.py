@@ -1,0 +1,1 @@
+"""This device: the watched tree, the state database, locks."""

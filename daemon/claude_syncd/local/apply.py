@@ -1,0 +1,342 @@
+"""The only code that writes into the tree.
+
+Every write is a temporary file that takes the target's name in one step, after the version that it replaces was
+linked into the trash. So whenever the process is killed, each file is whole, the old one or the new one, and nothing
+that was there is lost. A target that is not what the caller expects is left alone (Changed). No link is ever written
+through.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from claude_syncd.core.model import Identity
+from claude_syncd.errors import LocalError, SyncError
+from claude_syncd.local.beneath import (
+    STAGED_PREFIX,
+    fsync,
+    fsync_folders,
+    identity_of,
+    make_folders,
+    open_folder,
+    opened_folder,
+    opened_root,
+    parts_of,
+)
+from claude_syncd.local.links import Allowed
+from claude_syncd.local.refusal import local_error, refused
+from claude_syncd.local.scan import places
+from claude_syncd.local.stage import Staged
+from claude_syncd.local.syscalls import Unsupported, sync_filesystem
+from claude_syncd.local.target import Names, changed, identity_at, replace, same_content, take_new_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from claude_syncd.local.trash import Slot, Trash
+
+_SYNC_ALL_FROM = 16
+"""From so many files on, one syncfs is faster than an fsync each (1,000 files: 57 ms against 252 ms)."""
+
+
+_LATEST_NS = 2**63 - 1  # of the year 2262; a time from a vault may be anything
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A staged file to put in place, its permission bits and time in ns; the owner can always read and write it.
+
+    `expected`: what the target must be; None means that nothing is there.
+    """
+
+    staged: Staged
+    mtime_ns: int
+    mode: int
+    expected: Identity | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A durable temporary file, as `stat` saw it before it got its name."""
+
+    index: int
+    item: Commit
+    identity: Identity
+
+
+class Applier:
+    """Writes into the tree `root`; what it replaces or removes goes to `trash`.
+
+    Safe to use from several threads, for different paths.
+    """
+
+    def __init__(self, root: Path, trash: Trash) -> None:
+        self.root = root
+        self._trash = trash
+        self._lock = threading.Lock()
+        self._made_in: set[tuple[str, ...]] = set()  # folders with new folders in them, not fsynced yet
+
+    def stage(self, path: str) -> Staged:
+        """Begin a new version of `path`; folders that are missing are made, 0700. Raises LocalError."""
+        parts = parts_of(path)
+        made_in: set[tuple[str, ...]] = set()
+        with refused("write", self.root / path), opened_root(self.root) as root_fd:
+            try:
+                folder_fd = make_folders(root_fd, parts[:-1], made_in, Names.refuse_collision)
+            except NotADirectoryError as error:
+                raise LocalError(
+                    f"cannot write {self.root / path}: a folder of that path is a link or a file",
+                    hint="replace the link by a real folder, or leave that part out of the sync",
+                ) from error
+            with self._lock:
+                self._made_in |= made_in
+            try:
+                return Staged(self.root, path, folder_fd)
+            finally:
+                os.close(folder_fd)
+
+    def commit(self, items: Sequence[Commit]) -> list[Identity | SyncError]:
+        """Put staged files in place, durably; for each the new identity, or why not. Uses the staged files up.
+
+        Changed: the target is not as expected, nothing was done to it. The identities describe what was staged: if
+        somebody wrote to a file since, a scan sees another one.
+        """
+        results: dict[int, Identity | SyncError] = {}
+        try:
+            with refused("open", self.root), opened_root(self.root) as root_fd:
+                ready = self._make_durable(root_fd, items, results)
+                slot = self._trash.slot()
+                kept = [one for one in ready if self._keep_old(root_fd, one, slot, results)]
+                with refused("write to", self._trash.folder):
+                    slot.sync()
+                self._name_all(root_fd, kept, results)
+                with self._lock:
+                    made_in, self._made_in = self._made_in, set()
+                fsync_folders(root_fd, made_in | {one.item.staged.parts[:-1] for one in kept})
+        except SyncError as error:
+            for index in range(len(items)):
+                results.setdefault(index, error)
+        for index, item in enumerate(items):
+            if not isinstance(results[index], Identity):
+                item.staged.discard()
+        return [results[index] for index in range(len(items))]
+
+    def remove(self, path: str, expected: Identity) -> None:
+        """Move the file to the trash, then remove folders that are empty now, but no top-level one.
+
+        Raises Changed when it is not the file that was expected, LocalError.
+        """
+        parts = parts_of(path)
+        name = parts[-1]
+        with refused("remove", self.root / path), opened_root(self.root) as root_fd:
+            folder_fd = open_folder(root_fd, parts[:-1])
+            try:
+                if identity_at(folder_fd, name) != expected:
+                    raise changed(path)
+                slot = self._trash.slot()
+                try:
+                    taken = slot.take(folder_fd, name, path)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    slot.keep(folder_fd, name, path)
+                    slot.sync()
+                    if not same_content(identity_at(folder_fd, name), expected):
+                        raise changed(path) from None
+                    os.unlink(name, dir_fd=folder_fd)
+                else:
+                    self._put_back_if_changed(taken, folder_fd, path, expected)
+                    slot.sync()
+                fsync(folder_fd)
+            finally:
+                os.close(folder_fd)
+            _prune(root_fd, parts[:-1])
+
+    def set_meta(self, path: str, expected: Identity, mtime_ns: int, mode: int) -> Identity:
+        """Set modification time and permissions of an unchanged file. Raises Changed, LocalError."""
+        parts = parts_of(path)
+        with refused("change", self.root / path), opened_folder(self.root, parts[:-1]) as folder_fd:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            file_fd = os.open(parts[-1], flags, dir_fd=folder_fd)
+            try:
+                if identity_of(os.fstat(file_fd)) != expected:
+                    raise changed(path)
+                _set_meta(file_fd, mtime_ns, mode)
+                now = identity_of(os.fstat(file_fd))
+            finally:
+                os.close(file_fd)
+        return Identity(now.device, now.inode, expected.size, now.mtime_ns, now.ctime_ns)
+
+    def clean_leftovers(self, descends: Callable[[str], bool]) -> int:
+        """Clear away temporary files that a crash left behind; how many. Raises LocalError.
+
+        One that is also in the trash is deleted; another one may be the only copy of something, and is moved there.
+        """
+        slot = self._trash.slot()
+        cleaned = 0
+        with refused("clean up", self.root), opened_root(self.root) as root_fd:
+            for place in places(self.root, allowed=Allowed.of(self.root), descends=descends):
+                path = place.path
+                parts = tuple(path.split("/")) if path else ()
+                try:
+                    folder_fd = open_folder(root_fd, parts)
+                except OSError:
+                    continue  # a link, or gone
+                try:
+                    for name in os.listdir(folder_fd):  # noqa: PTH208 (a descriptor)
+                        if name.startswith(STAGED_PREFIX):
+                            cleaned += self._clean(slot, folder_fd, name, f"{path}/{name}" if path else name)
+                finally:
+                    os.close(folder_fd)
+            slot.sync()
+        return cleaned
+
+    def _clean(self, slot: Slot, folder_fd: int, name: str, path: str) -> int:
+        status = os.lstat(name, dir_fd=folder_fd)
+        if not stat.S_ISREG(status.st_mode):
+            return 0
+        if status.st_nlink > 1 or status.st_size == 0:
+            os.unlink(name, dir_fd=folder_fd)
+            return 1
+        try:
+            slot.take(folder_fd, name, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            slot.keep(folder_fd, name, path)
+            os.unlink(name, dir_fd=folder_fd)
+        return 1
+
+    def _make_durable(
+        self, root_fd: int, items: Sequence[Commit], results: dict[int, Identity | SyncError]
+    ) -> list[_Ready]:
+        """Give every temporary file its mode and time and bring it to the disk."""
+        ready: list[_Ready] = []
+        together = len(items) >= _SYNC_ALL_FROM
+        for index, item in enumerate(items):
+            item.staged.close()
+            try:
+                identity = self._finish(root_fd, item, durable=not together)
+            except OSError as error:
+                results[index] = local_error(error, "write", self.root / item.staged.path)
+            else:
+                ready.append(_Ready(index, item, identity))
+        if together:
+            with refused("write to", self.root):
+                try:
+                    sync_filesystem(root_fd)
+                except Unsupported:
+                    for one in ready:
+                        self._finish(root_fd, one.item, durable=True)
+        return ready
+
+    def _finish(self, root_fd: int, item: Commit, *, durable: bool) -> Identity:
+        staged = item.staged
+        folder_fd = open_folder(root_fd, staged.parts[:-1])
+        try:
+            file_fd = os.open(staged.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+        finally:
+            os.close(folder_fd)
+        try:
+            _set_meta(file_fd, item.mtime_ns, item.mode)
+            if durable:
+                fsync(file_fd)
+            return identity_of(os.fstat(file_fd))
+        finally:
+            os.close(file_fd)
+
+    def _keep_old(self, root_fd: int, one: _Ready, slot: Slot, results: dict[int, Identity | SyncError]) -> bool:
+        """Keep what the file will replace; whether the target is as expected so far."""
+        staged, expected = one.item.staged, one.item.expected
+        try:
+            folder_fd = open_folder(root_fd, staged.parts[:-1])
+            try:
+                if identity_at(folder_fd, staged.parts[-1]) != expected:
+                    raise changed(staged.path)
+                if expected is not None:
+                    slot.keep(folder_fd, staged.parts[-1], staged.path)
+            finally:
+                os.close(folder_fd)
+        except OSError as error:
+            results[one.index] = local_error(error, "replace", self.root / staged.path)
+            return False
+        except SyncError as error:
+            results[one.index] = error
+            return False
+        return True
+
+    def _name_all(self, root_fd: int, ready: list[_Ready], results: dict[int, Identity | SyncError]) -> None:
+        by_folder: dict[tuple[str, ...], list[_Ready]] = {}
+        for one in ready:
+            by_folder.setdefault(one.item.staged.parts[:-1], []).append(one)
+        for parts, ones in by_folder.items():
+            try:
+                folder_fd = open_folder(root_fd, parts)
+            except OSError as error:
+                for one in ones:
+                    results[one.index] = local_error(error, "write", self.root.joinpath(*parts))
+                continue
+            try:
+                names = Names(folder_fd)
+                for one in ones:
+                    results[one.index] = self._name(folder_fd, one, names)
+            finally:
+                os.close(folder_fd)
+
+    def _name(self, folder_fd: int, one: _Ready, names: Names) -> Identity | SyncError:
+        """Let one temporary file take its target's name."""
+        staged, expected = one.item.staged, one.item.expected
+        target = staged.parts[-1]
+        try:
+            names.refuse(target)
+            if expected is None:
+                take_new_name(folder_fd, staged.name, target)
+                names.add(target)
+            else:
+                replace(folder_fd, staged.name, target, staged.path, expected, one.identity)
+            now = os.lstat(target, dir_fd=folder_fd)
+        except OSError as error:
+            return local_error(error, "replace", self.root / staged.path)
+        except SyncError as error:
+            return error
+        # Size and time are those of what was staged: if somebody writes to the file at this very moment, this
+        # identity is not the file's any more, and the next scan reads it.
+        mine = one.identity
+        return Identity(mine.device, mine.inode, mine.size, mine.mtime_ns, now.st_ctime_ns)
+
+    def _put_back_if_changed(self, taken: Path, folder_fd: int, path: str, expected: Identity) -> None:
+        """Undo a removal that caught another version than the one that was looked at."""
+        if same_content(identity_of(os.lstat(taken)), expected):
+            return
+        # Somebody may have made a new file of that name by now; then this one stays in the trash.
+        with suppress(FileExistsError):
+            os.link(taken, path.rsplit("/", 1)[-1], dst_dir_fd=folder_fd, follow_symlinks=False)
+            taken.unlink()
+        raise changed(path)
+
+
+def _set_meta(file_fd: int, mtime_ns: int, mode: int) -> None:
+    os.fchmod(file_fd, (mode & 0o777) | 0o600)
+    mtime_ns = min(max(mtime_ns, 0), _LATEST_NS)
+    os.utime(file_fd, ns=(mtime_ns, mtime_ns))
+
+
+def _prune(root_fd: int, parts: tuple[str, ...]) -> None:
+    """Remove folders that are empty, from the inside out, but not the top-level one."""
+    while len(parts) > 1:
+        try:
+            parent_fd = open_folder(root_fd, parts[:-1])
+            try:
+                os.rmdir(parts[-1], dir_fd=parent_fd)
+            finally:
+                os.close(parent_fd)
+        except OSError:
+            return  # not empty, or somebody else was faster
+        parts = parts[:-1]

@@ -1,0 +1,55 @@
+"""System calls that Python has no function for. Each says so when this system has none, and callers then do without."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from typing import Final
+
+_EXCHANGE: Final = 2
+_NOREPLACE: Final = 1
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Unsupported(Exception):
+    """This system or file system has no such call."""
+
+
+def sync_filesystem(folder_fd: int) -> None:
+    """Make everything that was written to the file system of `folder_fd` durable. Raises OSError, Unsupported."""
+    call = getattr(_LIBC, "syncfs", None)
+    if call is None:
+        raise Unsupported
+    if call(ctypes.c_int(folder_fd)) != 0:
+        raise _last_error()
+
+
+def exchange(folder_fd: int, one: str, other: str) -> None:
+    """Let two files of one folder trade names, atomically. Raises OSError, Unsupported."""
+    _rename(folder_fd, one, other, _EXCHANGE)
+
+
+def rename_to_new(folder_fd: int, old: str, new: str) -> None:
+    """Rename within a folder, failing with FileExistsError rather than replace. Raises OSError, Unsupported."""
+    _rename(folder_fd, old, new, _NOREPLACE)
+
+
+def _rename(folder_fd: int, old: str, new: str, flags: int) -> None:
+    call = getattr(_LIBC, "renameat2", None) if sys.platform == "linux" else None
+    if call is None:
+        raise Unsupported
+    fd = ctypes.c_int(folder_fd)
+    if call(fd, os.fsencode(old), fd, os.fsencode(new), ctypes.c_uint(flags)) != 0:
+        error = _last_error()
+        if error.errno in _UNSUPPORTED:
+            raise Unsupported from error
+        raise error
+
+
+def _last_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))

@@ -1,0 +1,143 @@
+"""What was overwritten or deleted on this device: `<day>/<random>/<path>`, hard links where that is possible."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from claude_syncd.local.beneath import fsync, fsync_folders, make_folders, opened_root, parts_of
+from claude_syncd.local.refusal import refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EACCES})
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_CHUNK = 1024 * 1024
+
+
+class Trash:
+    """The folder (0700) that keeps them. Methods raise LocalError."""
+
+    def __init__(self, folder: Path, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self.folder = folder
+        self._now_ns = now_ns
+
+    def slot(self) -> Slot:
+        """A new empty place in it for one batch; nothing is written before something is kept."""
+        day = datetime.fromtimestamp(self._now_ns() / 1e9, tz=UTC).date()
+        return Slot(self.folder, day.isoformat())
+
+    def expire(self, older_than_days: int, now: datetime | None = None) -> int:
+        """Delete for good what was put here more than so many days ago; how many days' folders went."""
+        today = (now or datetime.fromtimestamp(self._now_ns() / 1e9, tz=UTC)).date()
+        oldest = today - timedelta(days=older_than_days)
+        gone = 0
+        with refused("clean up the trash", self.folder):
+            if not self.folder.is_dir():
+                return 0
+            for entry in self.folder.iterdir():
+                if _DAY.fullmatch(entry.name) and not entry.is_symlink() and _is_before(entry.name, oldest):
+                    shutil.rmtree(entry)
+                    gone += 1
+        return gone
+
+
+def _is_before(day: str, oldest: date) -> bool:
+    try:
+        return date.fromisoformat(day) < oldest
+    except ValueError:
+        return False
+
+
+class Slot:
+    """One batch's place in the trash. Raises OSError; `keep` and `take` are named after what the tree is left with."""
+
+    def __init__(self, trash: Path, day: str) -> None:
+        self._trash = trash
+        self._day = day
+        self._prefix = (day, secrets.token_hex(8))
+        self._touched: set[tuple[str, ...]] = set()
+
+    def keep(self, folder_fd: int, name: str, path: str) -> Path:
+        """Keep the file `name` of an open folder, which stays in the tree, as `path`; where it is kept."""
+        parts = self._free(path)
+        with opened_root(self._made()) as trash_fd:
+            kept_fd = make_folders(trash_fd, parts[:-1], self._touched)
+        try:
+            try:
+                os.link(name, parts[-1], src_dir_fd=folder_fd, dst_dir_fd=kept_fd, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                _copy(folder_fd, name, kept_fd, parts[-1])
+        finally:
+            os.close(kept_fd)
+        self._touched.add(parts[:-1])
+        return self._trash.joinpath(*parts)
+
+    def take(self, folder_fd: int, name: str, path: str) -> Path:
+        """Move the file `name` of an open folder out of the tree, atomically; where it is kept.
+
+        Raises OSError with EXDEV when the trash is on another file system.
+        """
+        parts = self._free(path)
+        with opened_root(self._made()) as trash_fd:
+            kept_fd = make_folders(trash_fd, parts[:-1], self._touched)
+        try:
+            os.rename(name, parts[-1], src_dir_fd=folder_fd, dst_dir_fd=kept_fd)
+        finally:
+            os.close(kept_fd)
+        self._touched.add(parts[:-1])
+        return self._trash.joinpath(*parts)
+
+    def sync(self) -> None:
+        """Make what was kept so far durable."""
+        if self._touched:
+            with opened_root(self._trash) as trash_fd:
+                fsync_folders(trash_fd, self._touched | {()})
+            self._touched.clear()
+
+    def _made(self) -> Path:
+        self._trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._trash
+
+    def _free(self, path: str) -> tuple[str, ...]:
+        """Where to keep `path`; a second file of that name in one batch gets a place of its own."""
+        parts = (*self._prefix, *parts_of(path))
+        if os.path.lexists(self._trash.joinpath(*parts)):
+            self._prefix = (self._day, secrets.token_hex(8))
+            parts = (*self._prefix, *parts_of(path))
+        return parts
+
+
+def _copy(folder_fd: int, name: str, kept_fd: int, kept_name: str) -> None:
+    """A durable private copy, for a trash on another file system. Leaves nothing behind when it fails."""
+    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
+    try:
+        status = os.fstat(source)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        target = os.open(kept_name, flags, 0o600, dir_fd=kept_fd)
+        try:
+            while data := os.read(source, _CHUNK):
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(target, view) :]
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+            fsync(target)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(kept_name, dir_fd=kept_fd)
+            raise
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)

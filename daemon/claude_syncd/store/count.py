@@ -1,0 +1,90 @@
+"""A store that counts requests and bytes where they leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from claude_syncd.store.report import OnRequest, unheard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from claude_syncd.store.base import ObjectInfo, Span
+    from claude_syncd.store.report import ReportingStore, RequestKind
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Requests of each kind, and the bytes of objects sent and received. Failed requests count too."""
+
+    put: int = 0
+    get: int = 0
+    list: int = 0
+    delete: int = 0
+    head: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+    def __sub__(self, earlier: Traffic) -> Traffic:
+        """What has come since `earlier`."""
+        return Traffic(
+            put=self.put - earlier.put,
+            get=self.get - earlier.get,
+            list=self.list - earlier.list,
+            delete=self.delete - earlier.delete,
+            head=self.head - earlier.head,
+            bytes_up=self.bytes_up - earlier.bytes_up,
+            bytes_down=self.bytes_down - earlier.bytes_down,
+        )
+
+    @property
+    def requests(self) -> dict[RequestKind, int]:
+        """Requests by kind."""
+        return {"put": self.put, "get": self.get, "list": self.list, "delete": self.delete, "head": self.head}
+
+
+class Counting:
+    """Listens to what the store at the wire reports; sits right around it."""
+
+    def __init__(self, store: ReportingStore, observer: OnRequest = unheard) -> None:
+        """`observer` is told of each request as well."""
+        self._store = store
+        self._observer = observer
+        self._traffic = Traffic()
+        store.on_request = self._count
+
+    def snapshot(self) -> Traffic:
+        """All traffic until now."""
+        return self._traffic
+
+    @property
+    def address(self) -> str:
+        """That of the store within."""
+        return self._store.address
+
+    async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
+        """See Store."""
+        await self._store.put(name, data, if_absent=if_absent)
+
+    async def get(self, name: str, span: Span | None = None) -> bytes:
+        """See Store."""
+        return await self._store.get(name, span)
+
+    async def list(self, prefix: str) -> Iterable[ObjectInfo]:
+        """See Store."""
+        return await self._store.list(prefix)
+
+    async def delete(self, name: str) -> None:
+        """See Store."""
+        await self._store.delete(name)
+
+    async def close(self) -> None:
+        """See Store."""
+        await self._store.close()
+
+    def _count(self, kind: RequestKind, up: int, down: int) -> None:
+        traffic = self._traffic
+        traffic = replace(traffic, bytes_up=traffic.bytes_up + up, bytes_down=traffic.bytes_down + down)
+        self._traffic = replace(traffic, **{kind: traffic.requests[kind] + 1})
+        self._observer(kind, up, down)

@@ -1,0 +1,230 @@
+"""Fetches and verifies objects: entries one by one, blobs in parallel with few requests and bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from claude_syncd.errors import FormatError, IntegrityError
+from claude_syncd.store.base import MAX_OBJECT, Span
+from claude_syncd.vault import codec, layout
+from claude_syncd.vault.memory import Budget, ByteCache
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+    from concurrent.futures import Executor
+
+    from claude_syncd.core.model import RosterEntry
+    from claude_syncd.crypto.keys import VaultKeys
+    from claude_syncd.store.base import Store
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_FIRST_TAIL: Final = 64 * 1024  # the index of a full pack of 160 blobs has 9 KB; an object this small comes whole
+_GAP: Final = 128 * 1024  # unwanted bytes that cost less than another request
+_RUN: Final = 8 * 1024 * 1024
+_WHOLE_FROM: Final = 16  # so many wanted blobs, most of those up to the last, are worth a whole pack at once
+_MEMORY: Final = 3 * MAX_OBJECT  # ciphertext in flight
+_LARGEST_INDEX: Final = 8 * 1024 * 1024  # sealed; 65,536 blobs take about 4 MiB
+_SMALL: Final = layout.INLINE_LIMIT + (1 << 20)  # what a log entry may be expected to take
+_CACHED_INDEXES: Final = 256
+
+Ready = tuple[str, int, bytes]
+"""Object, blob number, plaintext."""
+
+
+class Reader:
+    """Reads one vault. Everything it returns is verified; errors name the object.
+
+    IntegrityError and FormatError say what was wrong with an object, ObjectMissing that it is not there.
+    """
+
+    def __init__(
+        self, store: Store, keys: VaultKeys, executor: Executor, *, parallel: int = 8, cache_bytes: int = 16 << 20
+    ) -> None:
+        """`parallel`: objects fetched at once; `cache_bytes`: log entries kept for their blobs' sake."""
+        self._store = store
+        self._keys = keys
+        self._executor = executor
+        self._parallel = parallel
+        self._memory = Budget(_MEMORY)
+        self._objects = ByteCache(cache_bytes)
+        self._indexes: OrderedDict[str, tuple[codec.BlobInfo, ...]] = OrderedDict()
+
+    async def log_entry(self, device: str, seq: int) -> codec.OpenedLog:
+        """Fetch a log entry. Its blobs can then be read without fetching it again, while the cache holds it."""
+        name = layout.log_name(device, seq)
+        data = await self._store.get(name)
+        opened = await self._run(codec.open_log, self._keys, name, data)
+        if opened.blobs:
+            self._objects.put(name, data)
+            self._remember(name, opened.blobs)
+        return opened
+
+    async def checkpoint(self, device: str, seq: int) -> codec.OpenedCheckpoint:
+        """Fetch a checkpoint."""
+        name = layout.checkpoint_name(device, seq)
+        return await self._run(codec.open_checkpoint, self._keys, name, await self._store.get(name))
+
+    async def roster(self, number: int) -> RosterEntry:
+        """Fetch a roster entry."""
+        name = layout.roster_name(number)
+        return await self._run(codec.open_roster, self._keys, name, await self._store.get(name))
+
+    async def roster_numbers(self) -> tuple[int, ...]:
+        """The numbers of the roster entries that are there, ascending. One LIST."""
+        found = [layout.try_parse(info.name) for info in await self._store.list(layout.ROSTER_PREFIX)]
+        return tuple(sorted(name.number for name in found if name is not None))
+
+    async def devices(self) -> dict[str, int]:
+        """Every device that has an area, with the newest seq of its log (0 without a log). One LIST."""
+        newest: dict[str, int] = {}
+        for info in await self._store.list(layout.DEVICES_PREFIX):
+            name = layout.try_parse(info.name)
+            if name is None:
+                continue
+            seq = name.number if name.type is layout.Type.LOG else 0
+            newest[name.device] = max(seq, newest.get(name.device, 0))
+        return dict(sorted(newest.items()))
+
+    async def last_seq(self, device: str) -> int:
+        """The newest seq of the device's log, 0 without a log. One LIST."""
+        names = [layout.try_parse(info.name) for info in await self._store.list(f"{layout.area(device)}log/")]
+        return max((name.number for name in names if name is not None), default=0)
+
+    async def blobs(self, wants: Mapping[str, Collection[int]]) -> AsyncGenerator[Ready, None]:
+        """Yield (object, blob number, plaintext) for every wanted blob, in no particular order.
+
+        Ciphertext in flight is bounded to about three packs, plaintext to a few MiB. The first error ends it.
+        """
+        todo = deque((name, sorted(set(numbers))) for name, numbers in wants.items() if numbers)
+        left = sum(len(numbers) for _, numbers in todo)
+        ready: asyncio.Queue[Ready | Exception] = asyncio.Queue(maxsize=4)
+
+        async def work() -> None:
+            try:
+                while todo:
+                    await self._fetch(*todo.popleft(), ready)
+            except Exception as error:  # noqa: BLE001 - handed over: the reader of the queue raises it
+                await ready.put(error)
+
+        workers = [asyncio.create_task(work(), name="blob reader") for _ in range(min(self._parallel, len(todo)))]
+        try:
+            for _ in range(left):
+                item = await ready.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _fetch(self, name: str, numbers: list[int], ready: asyncio.Queue[Ready | Exception]) -> None:
+        """Put the wanted blobs of one object into the queue."""
+        kind = layout.parse(name).type
+        blobs = self._indexes.get(name)
+        if blobs is not None:
+            held = self._objects.get(name)
+            if held is not None:
+                await self._open(name, numbers, blobs, held, 0, ready)
+                return
+        elif kind is layout.Type.PACK and not _dense(numbers):
+            tail, blobs = await self._index(name)
+            start = _size(blobs) - (len(tail) - codec.index_size(name, tail))
+            near = [n for n in numbers if n < len(blobs) and blobs[n].offset >= start]
+            await self._open(name, near, blobs, tail, start, ready)
+            numbers = numbers[: len(numbers) - len(near)] if near else numbers
+        else:
+            async with self._memory.take(MAX_OBJECT if kind is layout.Type.PACK else _SMALL):
+                data = await self._store.get(name)
+                blobs = await self._run(codec.open_blobs, self._keys, name, data)
+                self._remember(name, blobs)
+                if kind is layout.Type.LOG:
+                    self._objects.put(name, data)
+                await self._open(name, numbers, blobs, data, 0, ready)
+            return
+        _check(name, numbers, blobs)
+        for first, end, run in _runs(numbers, blobs):
+            async with self._memory.take(end - first):
+                data = await self._store.get(name, Span(first, end - first))
+                if len(data) != end - first:
+                    raise IntegrityError(f"{name} is truncated: bytes {first} to {end} are not all there")
+                await self._open(name, run, blobs, data, first, ready)
+
+    async def _index(self, name: str) -> tuple[bytes, tuple[codec.BlobInfo, ...]]:
+        """The last bytes of a pack, and where its blobs are."""
+        tail = await self._store.get(name, Span(-_FIRST_TAIL, _FIRST_TAIL))
+        size = codec.index_size(name, tail)
+        if size > len(tail):
+            if size > _LARGEST_INDEX:
+                raise IntegrityError(f"{name} has a trailer that can't be right")
+            tail = await self._store.get(name, Span(-size, size))
+        blobs = await self._run(codec.open_index, self._keys, name, tail)
+        if _size(blobs) + size < len(tail):
+            raise IntegrityError(f"{name} has bytes added to it")
+        self._remember(name, blobs)
+        return tail, blobs
+
+    async def _open(
+        self,
+        name: str,
+        numbers: Sequence[int],
+        blobs: Sequence[codec.BlobInfo],
+        data: bytes,
+        start: int,
+        ready: asyncio.Queue[Ready | Exception],
+    ) -> None:
+        """Put blobs into the queue whose ciphertext is in `data`, the object's bytes from `start` on."""
+        _check(name, numbers, blobs)
+        for number in numbers:
+            plain = await self._run(_open_blob, self._keys, name, number, blobs[number], data, start)
+            await ready.put((name, number, plain))
+
+    def _remember(self, name: str, blobs: tuple[codec.BlobInfo, ...]) -> None:
+        self._indexes[name] = blobs
+        self._indexes.move_to_end(name)
+        while len(self._indexes) > _CACHED_INDEXES:
+            self._indexes.popitem(last=False)
+
+    async def _run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, lambda: work(*args, **kwargs))
+
+
+def _open_blob(keys: VaultKeys, name: str, number: int, info: codec.BlobInfo, data: bytes, start: int) -> bytes:
+    offset = info.offset - start
+    return codec.open_blob(keys, name, number, info, data[offset : offset + info.length])
+
+
+def _dense(numbers: Sequence[int]) -> bool:
+    """Whether so many blobs are wanted that a pack is fetched whole without looking at its index first."""
+    return len(numbers) >= _WHOLE_FROM and 2 * len(numbers) > numbers[-1] + 1
+
+
+def _check(name: str, numbers: Sequence[int], blobs: Sequence[codec.BlobInfo]) -> None:
+    if numbers and not 0 <= numbers[0] <= numbers[-1] < len(blobs):
+        raise FormatError(f"a record refers to blob {numbers[-1]} of {name}, which has {len(blobs)}")
+
+
+def _size(blobs: Sequence[codec.BlobInfo]) -> int:
+    """Where the index begins."""
+    return blobs[-1].offset + blobs[-1].length if blobs else 8
+
+
+def _runs(numbers: Sequence[int], blobs: Sequence[codec.BlobInfo]) -> list[tuple[int, int, list[int]]]:
+    """The wanted blobs (ascending) as few byte ranges: (first, end, blobs in it)."""
+    most = 2 * sum(blobs[n].length for n in numbers) > _size(blobs)
+    runs: list[tuple[int, int, list[int]]] = []
+    for number in numbers:
+        info = blobs[number]
+        end = info.offset + info.length
+        if runs:
+            first, so_far, members = runs[-1]
+            if most or (info.offset - so_far <= _GAP and end - first <= _RUN):
+                runs[-1] = (first, end, [*members, number])
+                continue
+        runs.append((info.offset, end, [number]))
+    return runs

@@ -1,0 +1,238 @@
+"""Both sides changed: the trees end equal, and both contents stay within reach. Vanished files; mass deletion."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from claude_paths import encode
+from machines import differences, sync_all
+from realistic_text import Conversation
+from realistic_tree import EPOCH, quick_tree
+from waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab import Lab
+    from machines import Machine
+
+NOTE = "agents/reviewer.md"
+SESSION = "0aafeadc-1111-4000-8000-000000000001"
+HELD = 5
+
+
+@pytest.fixture
+def pair(folder_lab: Lab) -> tuple[Machine, Machine]:
+    """Two machines with the same tree; no daemon runs."""
+    a, b = folder_lab.machine("a"), folder_lab.machine("b")
+    quick_tree(a.tree, a.home)
+    a.init()
+    b.init()
+    sync_all([a, b])
+    assert differences([a, b]) == []
+    return a, b
+
+
+def _clash(a: Machine, b: Machine) -> None:
+    """Each rewrites the same file; neither knows of the other."""
+    for machine in (a, b):
+        (machine.tree / NOTE).write_text(f"# Reviewer\n\nwritten at {machine.name}\n")
+    sync_all([a, b])
+
+
+def _contents(machine: Machine) -> str:
+    return "\n".join(path.read_text(errors="replace") for path in machine.everything() if path.suffix != ".db")
+
+
+def _transcript(machine: Machine) -> Path:
+    return machine.tree / "projects" / encode(str(machine.home / "dev/app")) / f"{SESSION}.jsonl"
+
+
+def _talk(machine: Machine, seed: int) -> Conversation:
+    return Conversation(Random(seed), str(machine.home / "dev/app"), SESSION, EPOCH)
+
+
+def test_both_sides_of_a_clash_are_kept(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    _clash(a, b)
+    assert differences([a, b]) == []
+    of_a, of_b = a.conflicts(), b.conflicts()
+    assert len(of_a) == 1
+    assert [(c["id"], c["path"]) for c in of_a] == [(c["id"], c["path"]) for c in of_b]
+    assert of_a[0]["path"] == NOTE
+    for machine in pair:
+        assert machine.json("status")["conflicts"] == 1
+        everything = _contents(machine)
+        assert "written at a" in everything
+        assert "written at b" in everything
+        # Never inside the tree, where Claude Code would load it.
+        in_tree = [p for p in (machine.tree / "agents").rglob("*") if p.is_file()]
+        assert len(in_tree) == 3
+
+
+def test_a_clash_is_told_once(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    _clash(a, b)
+    before = a.conflicts()
+    sync_all([a, b])
+    assert a.conflicts() == before
+    done = a.sync()
+    assert (done["uploaded"], done["downloaded"], done["requests"]["put"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("keep", ["local", "remote", "both"])
+def test_a_conflict_is_resolved_everywhere(pair: tuple[Machine, Machine], keep: str) -> None:
+    a, b = pair
+    _clash(a, b)
+    conflict = a.conflicts()[0]
+    in_tree = (a.tree / NOTE).read_text()
+    other = "written at a" if "written at b" in in_tree else "written at b"
+    a.ctl("conflicts", "resolve", conflict["id"], "--keep", keep)
+    sync_all([a, b])
+    assert differences([a, b]) == []
+    for machine in pair:
+        assert machine.conflicts() == []
+        assert machine.json("status")["conflicts"] == 0
+        text = (machine.tree / NOTE).read_text()
+        if keep == "local":
+            assert text == in_tree
+        else:
+            agents = "\n".join(p.read_text() for p in (machine.tree / "agents").iterdir())
+            assert other in agents
+            assert (in_tree in agents) == (keep == "both")
+
+
+def test_edits_of_other_lines_merge_without_a_conflict(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    lines = [f"line {n}" for n in range(40)]
+    (a.tree / NOTE).write_text("\n".join(lines) + "\n")
+    sync_all([a, b])
+    (a.tree / NOTE).write_text("\n".join(["first of a", *lines]) + "\n")
+    (b.tree / NOTE).write_text("\n".join([*lines, "last of b"]) + "\n")
+    sync_all([a, b])
+    assert differences([a, b]) == []
+    assert (a.tree / NOTE).read_text() == "\n".join(["first of a", *lines, "last of b"]) + "\n"
+    assert a.conflicts() == []
+
+
+def test_a_longer_transcript_is_no_conflict(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    talk = _talk(a, 3)
+    first, second, third = talk.user("one"), talk.user("two"), talk.user("three")
+    # Both have the beginning, as after copying a file by hand; A has more.
+    for machine, content in ((a, first + second + third), (b, first)):
+        _transcript(machine).write_bytes(content)
+    sync_all([a, b])
+    assert differences([a, b]) == []
+    assert _transcript(b).read_bytes() == first + second + third
+    assert a.conflicts() == b.conflicts() == []
+    assert len(list(_transcript(a).parent.glob("*.jsonl"))) == len(list(_transcript(b).parent.glob("*.jsonl")))
+
+
+def test_a_diverged_session_is_forked_and_both_branches_resume(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    _transcript(a).write_bytes(_talk(a, 3).user("the beginning"))
+    sync_all([a, b])
+    before = {p.name for p in _transcript(a).parent.glob("*.jsonl")}
+    for machine, seed in ((a, 11), (b, 12)):
+        with _transcript(machine).open("ab") as file:
+            file.write(_talk(machine, seed).user(f"said at {machine.name}"))
+    sync_all([a, b])
+    assert differences([a, b]) == []
+    folder = _transcript(a).parent
+    added = {p.name for p in folder.glob("*.jsonl")} - before
+    assert len(added) == 1
+    branches = [(folder / name).read_text() for name in (f"{SESSION}.jsonl", *added)]
+    assert sorted("said at a" in branch for branch in branches) == [False, True]
+    assert sorted("said at b" in branch for branch in branches) == [False, True]
+    fork = added.pop().removesuffix(".jsonl")
+    assert f'"sessionId":"{fork}"' in branches[1]
+    assert all("the beginning" in branch for branch in branches)
+
+
+def test_a_swept_session_stays_elsewhere(pair: tuple[Machine, Machine], folder_lab: Lab) -> None:
+    a, b = pair
+    victim = next(p for p in sorted(a.snapshot()) if p.startswith("projects/~") and p.count("/") == 2)
+    content = b.file(victim).read_bytes()
+    a.file(victim).unlink()
+    sync_all([a, b])
+    assert not a.file(victim).exists()
+    assert b.file(victim).read_bytes() == content
+    c = folder_lab.machine("c")
+    c.init()
+    c.sync()
+    assert c.file(victim).read_bytes() == content
+    # And it can be brought back where it was swept.
+    a.ctl("restore", str(a.file(victim)))
+    assert a.file(victim).read_bytes() == content
+
+
+def test_forget_is_for_good(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    victim = next(p for p in sorted(a.snapshot()) if p.startswith("projects/~") and p.count("/") == 2)
+    a.ctl("forget", str(a.file(victim)), "--yes")
+    sync_all([a, b])
+    assert not a.file(victim).exists()
+    assert not b.file(victim).exists()
+
+
+def test_mass_deletion_is_held(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    before = b.snapshot()
+    # Transcripts would be evicted; what would be deleted elsewhere is what the user wrote.
+    extra = a.tree / "agents"
+    for number in range(120):
+        (extra / f"agent-{number:03d}.md").write_text(f"# Agent {number}\n")
+    sync_all([a, b])
+    for path in extra.iterdir():
+        path.unlink()
+    for command in ("push", "sync"):
+        done = a.ctl(command, check=False)
+        assert done.returncode == HELD, done.stderr
+        assert "error: " in done.stderr
+        assert "hint: " in done.stderr
+    assert a.json("status")["state"] == "held"
+    b.sync()
+    assert set(before) < set(b.snapshot())
+    assert len(list((b.tree / "agents").iterdir())) == 123
+    a.ctl("resume", "--accept")
+    sync_all([a, b])
+    assert differences([a, b]) == []
+    assert not list((b.tree / "agents").glob("*.md"))
+    assert a.json("status")["state"] == "idle"
+
+
+def test_a_running_daemon_holds_too(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    for number in range(120):
+        (a.tree / f"rules/rule-{number:03d}.md").write_text(f"# Rule {number}\n")
+    sync_all([a, b])
+    a.start()
+    for path in (a.tree / "rules").iterdir():
+        path.unlink()
+    wait_until(lambda: a.json("status")["state"] == "held", 30, "A holds", [a])
+    b.sync()
+    assert len(list((b.tree / "rules").iterdir())) == 121
+    a.ctl("resume", "--accept")
+    wait_until(lambda: a.json("status")["state"] == "idle", 30, "A goes on", [a])
+    b.sync()
+    assert not list((b.tree / "rules").glob("*.md"))
+    a.stop()
+
+
+def test_a_pause_keeps_changes_back_until_resumed(pair: tuple[Machine, Machine]) -> None:
+    a, b = pair
+    a.start()
+    a.ctl("pause")
+    (a.tree / "rules/new.md").write_text("# New\n")
+    a.stop()
+    a.start()
+    assert a.json("status")["state"] == "paused"
+    b.sync()
+    assert not (b.tree / "rules/new.md").exists()
+    a.ctl("resume")
+    wait_until(lambda: a.json("status")["state"] == "idle" and b.sync()["downloaded"], 30, "B got it", [a, b])
+    assert (b.tree / "rules/new.md").read_text() == "# New\n"
+    a.stop()

@@ -1,0 +1,469 @@
+"""A model of 2 to 4 devices with nothing but `core.model` and `core.reconcile`: whatever they do in whatever order,
+they come to rest alike, and nothing that somebody wrote is gone unless somebody who had seen it replaced it.
+
+A content is its rows joined by "|" and serves as its own hash, so it can be read off a failing example.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, heads, join
+from claude_syncd.core.reconcile import EVICTABLE, Action, Outcome, Relation, conflict_path, reconcile
+
+CLASSES = {
+    "tree/a.md": FileClass.TEXT,
+    "tree/b": FileClass.OTHER,
+    "tree/s.jsonl": FileClass.TRANSCRIPT,
+    "tree/t": FileClass.SIDE,
+}
+ROUNDS = 5
+"""Rounds of every device in turn within which all must be at rest."""
+PUBLISHED = {Action.UPLOAD, Action.DELETE}
+INCOMING = {Action.DOWNLOAD, Action.REMOVE}
+
+
+def class_of(path: str) -> FileClass:
+    return FileClass.CONFLICT if path.startswith("conflicts/") else CLASSES[path]
+
+
+def is_prefix(one: str, other: str) -> bool:
+    return other == one or other.startswith(one + "|")
+
+
+def relation_of(ours: str, theirs: str) -> Relation:
+    if is_prefix(ours, theirs):
+        return Relation.LOCAL_IS_PREFIX
+    return Relation.REMOTE_IS_PREFIX if is_prefix(theirs, ours) else Relation.DIVERGED
+
+
+@dataclass
+class Vault:
+    """Log entries by device. Everything ever published is in it: that is the history."""
+
+    log: dict[str, list[list[Record]]] = field(default_factory=dict)
+
+    def published(self) -> list[Record]:
+        return [r for entries in self.log.values() for entry in entries for r in entry]
+
+
+@dataclass
+class Device:
+    """One installation: its disk, its state, and what it has polled."""
+
+    vault: Vault
+    me: str
+    disk: dict[str, Local] = field(default_factory=dict)
+    bases: dict[str, Base] = field(default_factory=dict)
+    newest: dict[str, dict[str, Record]] = field(default_factory=dict)
+    polled: dict[str, int] = field(default_factory=dict)
+
+    def poll(self) -> None:
+        for device, entries in self.vault.log.items():
+            for entry in entries[self.polled.get(device, 0) :]:
+                self.integrate(entry)
+            self.polled[device] = len(entries)
+
+    def integrate(self, entry: list[Record]) -> None:
+        for record in entry:
+            self.newest.setdefault(record.path, {})[record.device] = record
+
+    def lose_state(self, new_id: str | None) -> None:
+        """As from a lost database; with `new_id` as if another machine had this device's id, too."""
+        self.me = new_id or self.me
+        self.bases, self.newest, self.polled = {}, {}, {}
+        entries = self.vault.log.setdefault(self.me, [])
+        for entry in entries:  # its own area is read at start
+            self.integrate(entry)
+        self.polled[self.me] = len(entries)
+
+    def outcome(self, path: str) -> Outcome:
+        local = self.disk.get(path)
+        known = heads(list(self.newest.get(path, {}).values()))
+
+        def ask(relation: Relation) -> Outcome:
+            return reconcile(
+                me=self.me,
+                file_class=class_of(path),
+                base=self.bases.get(path),
+                local=local,
+                heads=known,
+                relation=relation,
+            )
+
+        outcome = ask(Relation.UNKNOWN)
+        if outcome.action is Action.COMPARE:
+            assert local is not None
+            assert outcome.winner is not None
+            outcome = ask(relation_of(local.sha256, outcome.winner.sha256))
+            assert outcome.action is not Action.COMPARE
+        return outcome
+
+    def plan(self) -> dict[str, Outcome]:
+        paths = sorted({*self.disk, *self.bases, *self.newest})
+        plan = {path: self.outcome(path) for path in paths}
+        return {p: o for p, o in plan.items() if o.action is not Action.NOTHING or o.withdraw is not None}
+
+    def step(self, *, pull: bool, push: bool, only: set[str] | None = None) -> bool:
+        """Plan and act once, in the engine's order; with `only` cut off after these paths. Whether there was work."""
+        plan = {p: o for p, o in self.plan().items() if only is None or p in only}
+        # A losing side is published under its new name before it is replaced.
+        self.push({p: o for p, o in plan.items() if o.withdraw is not None and o.action not in PUBLISHED})
+        for path, outcome in plan.items():
+            if outcome.action in INCOMING and pull:
+                self.apply(path, outcome)
+            elif outcome.action in {Action.ADOPT, Action.EVICT}:
+                self.rebase(path, outcome)
+        if push:
+            self.push({p: o for p, o in plan.items() if o.action in PUBLISHED})
+        return bool(plan)
+
+    def sync(self) -> bool:
+        self.poll()
+        return [self.step(pull=True, push=True) for _ in range(3)][0]
+
+    def apply(self, path: str, outcome: Outcome) -> None:
+        winner = outcome.winner
+        assert winner is not None
+        if outcome.keep_local:
+            local = self.disk[path]
+            self.disk.setdefault(conflict_path(path, local.sha256), local)
+        if winner.kind is Kind.FILE:
+            self.disk[path] = Local(
+                size=winner.size, sha256=winner.sha256, mtime_ns=winner.mtime_ns, mode=winner.mode
+            )
+        else:
+            self.disk.pop(path, None)
+        self.rebase(path, outcome)
+
+    def rebase(self, path: str, outcome: Outcome) -> None:
+        winner = outcome.winner
+        assert winner is not None
+        self.bases[path] = Base(
+            kind=winner.kind,
+            vector=outcome.vector,
+            size=winner.size,
+            mtime_ns=winner.mtime_ns,
+            mode=winner.mode,
+            sha256=winner.sha256,
+            evicted=winner.kind is Kind.FILE and path not in self.disk,
+        )
+
+    def push(self, plan: dict[str, Outcome]) -> None:
+        """One log entry."""
+        entries = self.vault.log.setdefault(self.me, [])
+        seq = len(entries) + 1
+        entry: dict[str, Record] = {}
+        for path, outcome in plan.items():
+            if outcome.action in PUBLISHED:
+                record = self.record(path, seq, join(outcome.vector, {self.me: seq}), self.disk.get(path))
+                entry[path] = record
+                self.bases[path] = Base(
+                    kind=record.kind,
+                    vector=record.vector,
+                    size=record.size,
+                    mtime_ns=record.mtime_ns,
+                    mode=record.mode,
+                    sha256=record.sha256,
+                )
+            lost = outcome.withdraw
+            if lost is None:
+                continue
+            if path not in entry:
+                entry[path] = Record(
+                    path=path, kind=Kind.WITHDRAWN, device=self.me, seq=seq, vector=join(lost.vector, {self.me: seq})
+                )
+            kept = conflict_path(path, lost.sha256)
+            if outcome.keep_withdrawn and kept not in entry and not self.newest.get(kept):
+                entry[kept] = msgspec.structs.replace(lost, path=kept, seq=seq, vector={self.me: seq})
+        if entry:
+            entries.append(list(entry.values()))
+            self.polled[self.me] = seq
+            self.integrate(entries[-1])
+
+    def record(self, path: str, seq: int, vector: Vector, local: Local | None) -> Record:
+        if local is None:
+            return Record(path=path, kind=Kind.TOMBSTONE, device=self.me, seq=seq, vector=vector)
+        return Record(
+            path=path,
+            kind=Kind.FILE,
+            device=self.me,
+            seq=seq,
+            vector=vector,
+            size=local.size,
+            mtime_ns=local.mtime_ns,
+            mode=local.mode,
+            sha256=local.sha256,
+        )
+
+
+class World:
+    """The devices, and what their users did."""
+
+    def __init__(self, count: int) -> None:
+        self.vault = Vault()
+        self.devices = [Device(self.vault, f"device{n}") for n in range(count)]
+        self.words = itertools.count()
+        self.ids = itertools.count(count)
+        self.written: dict[str, str] = {}  # content -> path
+        self.replaced: set[str] = set()  # contents that a user who had them replaced or deleted
+        self.vanished: dict[tuple[int, str], str] = {}
+        self.changed_ids = False
+
+    def write(self, device: Device, path: str, mtime: int, *, append: bool) -> None:
+        old = device.disk.get(path)
+        word = f"w{next(self.words)}"
+        content = f"{old.sha256}|{word}" if append and old is not None else word
+        had = old.sha256 if old is not None else self.vanished.get((id(device), path))
+        if had is not None:
+            self.replaced.add(had)
+        mode = old.mode if old is not None else 0o644
+        device.disk[path] = Local(size=len(content), sha256=content, mtime_ns=mtime, mode=mode)
+        self.written[content] = path
+
+    def chmod(self, device: Device, path: str) -> None:
+        old = device.disk.get(path)
+        if old is not None:
+            device.disk[path] = msgspec.structs.replace(old, mode=old.mode ^ 0o111)
+
+    def delete(self, device: Device, path: str) -> None:
+        old = device.disk.pop(path, None)
+        if old is None:
+            return
+        in_vault = any(r.sha256 == old.sha256 and r.path == path for r in self.vault.published())
+        # A session that vanishes is not deleted; before it was ever pushed there is nothing to keep.
+        if class_of(path) not in EVICTABLE or not in_vault:
+            self.replaced.add(old.sha256)
+        self.vanished[id(device), path] = old.sha256
+
+    def resolve(self, device: Device, at: int) -> None:
+        """The user is done with a kept side."""
+        kept = sorted(path for path in device.disk if path.startswith("conflicts/"))
+        if kept:
+            self.delete(device, kept[at % len(kept)])
+
+    def settle(self) -> int:
+        """Rounds of all devices until none has anything to do."""
+        for number in range(ROUNDS):
+            if not any([device.sync() for device in self.devices]):
+                return number
+        pending = {device.me: device.plan() for device in self.devices}
+        raise AssertionError(f"no rest after {ROUNDS} rounds: {pending}")
+
+    def tree(self, device: Device) -> dict[str, tuple[str, int]]:
+        """What is on its disk, or evicted from it."""
+        evicted = {p: (b.sha256, b.mode) for p, b in device.bases.items() if b.evicted}
+        return evicted | {p: (f.sha256, f.mode) for p, f in device.disk.items()}
+
+    def check(self) -> None:
+        first = self.tree(self.devices[0])
+        for device in self.devices[1:]:
+            assert self.tree(device) == first
+        visible = {content for content, _ in first.values()}
+        unresolved: set[str] = set()
+        if self.changed_ids:  # the author of a losing side may be gone; then it stays a head
+            device = self.devices[0]
+            unresolved = {h.sha256 for n in device.newest.values() for h in heads(list(n.values()))}
+        for content, path in self.written.items():
+            if content in self.replaced:
+                continue
+            transcript = class_of(path) is FileClass.TRANSCRIPT
+            assert (
+                content in visible
+                or content in unresolved
+                or (transcript and any(is_prefix(content, other) for other in visible | unresolved))
+            ), f"{content!r} of {path} is lost"
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["write", "append", "delete", "chmod", "resolve", "sync", "sync", "poll", "pull", "push", "cut", "lose"]
+        ),
+        st.integers(0, 3),
+        st.sampled_from(sorted(CLASSES)),
+        st.integers(1, 4),
+    ),
+    max_size=30,
+)
+
+
+def run(world: World, taken: list[tuple[str, int, str, int]], *, new_ids: bool) -> None:
+    for step, number, path, some in taken:
+        device = world.devices[number % len(world.devices)]
+        match step:
+            case "write" | "append":
+                world.write(device, path, some, append=step == "append")
+            case "delete":
+                world.delete(device, path)
+            case "chmod":
+                world.chmod(device, path)
+            case "resolve":
+                world.resolve(device, some)
+            case "sync":
+                device.sync()
+            case "poll":
+                device.poll()
+            case "pull" | "push":
+                device.step(pull=step == "pull", push=step == "push")
+            case "cut":  # killed in the middle of a round
+                device.poll()
+                device.step(pull=some != 2, push=some != 3, only={path})
+            case _:
+                fresh = new_ids and some == 1
+                world.changed_ids |= fresh
+                device.lose_state(f"device{next(world.ids)}" if fresh else None)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(count=st.integers(2, 4), taken=steps, new_ids=st.booleans())
+def test_devices_come_to_rest_alike_and_lose_nothing(
+    count: int, taken: list[tuple[str, int, str, int]], *, new_ids: bool
+) -> None:
+    world = World(count)
+    run(world, taken, new_ids=new_ids)
+    world.settle()
+    world.check()
+    published = world.vault.published()
+    world.settle()
+    assert world.vault.published() == published
+
+
+# Every small combination.
+
+ME, OTHER = "a", "b"
+
+
+def file(content: str, mtime: int, mode: int = 0o644) -> Local:
+    return Local(size=1, sha256=content, mtime_ns=mtime, mode=mode)
+
+
+def some_heads() -> list[list[Record]]:
+    """None, one or two concurrent heads, by this device and by another one."""
+    versions = [(Kind.FILE, "x", 1), (Kind.FILE, "x", 2), (Kind.FILE, "y", 1), (Kind.FILE, "y", 2)]
+    versions += [(Kind.TOMBSTONE, "", 0), (Kind.WITHDRAWN, "", 0)]
+
+    def by(device: str, version: tuple[Kind, str, int]) -> Record:
+        kind, content, mtime = version
+        mode = 0o644 if kind is Kind.FILE else 0
+        return Record(
+            path="tree/p",
+            kind=kind,
+            device=device,
+            seq=2,
+            vector={device: 2},
+            size=len(content),
+            sha256=content,
+            mtime_ns=mtime,
+            mode=mode,
+        )
+
+    mine = [by(ME, v) for v in versions]
+    theirs = [by(OTHER, v) for v in versions]
+    return [[], *([m] for m in mine), *([t] for t in theirs), *([m, t] for m in mine for t in theirs)]
+
+
+def some_bases() -> list[Base | None]:
+    vectors: list[Vector] = [{}, {ME: 1}, {OTHER: 1}, {ME: 2}, {OTHER: 2}, {ME: 2, OTHER: 2}]
+    bases: list[Base | None] = [None]
+    for vector in vectors:
+        bases.append(Base(kind=Kind.TOMBSTONE, vector=vector))
+        for content in "xy":
+            kept = Base(kind=Kind.FILE, vector=vector, size=1, sha256=content, mtime_ns=1, mode=0o644)
+            bases += [kept, msgspec.structs.replace(kept, evicted=True)]
+    return bases
+
+
+LOCALS = [None, file("x", 1), file("x", 1, 0o755), file("y", 2), file("z", 1), file("z", 3)]
+RELATIONS = {FileClass.TRANSCRIPT: tuple(Relation)}
+
+
+@pytest.mark.parametrize("file_class", FileClass)
+def test_every_combination_has_one_outcome_that_destroys_nothing(file_class: FileClass) -> None:
+    for known, base, local in itertools.product(some_heads(), some_bases(), LOCALS):
+        for relation in RELATIONS.get(file_class, (Relation.UNKNOWN,)):
+
+            def ask(
+                base: Base | None = base,
+                local: Local | None = local,
+                known: list[Record] = known,
+                relation: Relation = relation,
+            ) -> Outcome:
+                return reconcile(
+                    me=ME, file_class=file_class, base=base, local=local, heads=known, relation=relation
+                )
+
+            outcome = ask()
+            assert outcome == ask(known=known[::-1])
+            check_outcome(outcome, file_class, base, local, known, relation)
+            if outcome.action in INCOMING | {Action.ADOPT, Action.EVICT}:
+                after = settled(outcome, local)
+                assert ask(base=after[0], local=after[1]).action is Action.NOTHING
+
+
+def check_outcome(
+    outcome: Outcome,
+    file_class: FileClass,
+    base: Base | None,
+    local: Local | None,
+    known: list[Record],
+    relation: Relation,
+) -> None:
+    action, winner = outcome.action, outcome.winner
+    if action in INCOMING | {Action.ADOPT, Action.EVICT, Action.COMPARE}:
+        assert winner is not None
+        assert winner.kind is not Kind.WITHDRAWN
+    if action is Action.COMPARE:
+        assert file_class is FileClass.TRANSCRIPT
+        assert relation is Relation.UNKNOWN
+        assert local is not None
+    if action is Action.UPLOAD:
+        assert local is not None
+    if action in {Action.DELETE, Action.EVICT}:
+        assert local is None
+    if action is Action.EVICT:
+        assert file_class in EVICTABLE
+    if action is Action.DELETE:  # and so a session's vanishing never makes a tombstone
+        assert file_class not in EVICTABLE
+    if outcome.withdraw is not None:
+        assert outcome.withdraw.device == ME
+        assert outcome.withdraw in known
+    if action in INCOMING and local is not None:
+        assert winner is not None
+        in_vault = any(h.kind is Kind.FILE and h.sha256 == local.sha256 for h in known)
+        as_it_was = base is not None and base.kind is Kind.FILE and base.sha256 == local.sha256
+        assert (
+            in_vault
+            or as_it_was
+            or outcome.keep_local
+            or relation is Relation.LOCAL_IS_PREFIX
+            or file_class is FileClass.CONFLICT
+        )
+    if outcome.keep_withdrawn:
+        assert outcome.withdraw is not None
+        assert outcome.withdraw.kind is Kind.FILE
+
+
+def settled(outcome: Outcome, local: Local | None) -> tuple[Base, Local | None]:
+    """Base and file after an outcome that publishes nothing."""
+    winner = outcome.winner
+    assert winner is not None
+    if outcome.action in INCOMING:
+        local = file(winner.sha256, winner.mtime_ns, winner.mode) if winner.kind is Kind.FILE else None
+    evicted = winner.kind is Kind.FILE and local is None
+    base = Base(
+        kind=winner.kind,
+        vector=outcome.vector,
+        size=winner.size,
+        sha256=winner.sha256,
+        mtime_ns=winner.mtime_ns,
+        mode=winner.mode,
+        evicted=evicted,
+    )
+    return base, local
