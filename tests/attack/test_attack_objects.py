@@ -1,10 +1,12 @@
 """What a hostile store could serve in place of an object, and what a broken or stolen writer could have written."""
 
+from __future__ import annotations
+
 import json
 import struct
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -15,6 +17,9 @@ from claude_syncd.core.model import RosterEntry, Slice
 from claude_syncd.crypto import seal
 from claude_syncd.errors import FormatError, IntegrityError, VaultError, WrongKey
 from claude_syncd.vault import codec, frame, layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEYS = sample_keys()
 LOG = layout.log_name(DEVICE, 1)
@@ -149,7 +154,7 @@ def test_a_blob_that_anyone_could_encrypt_is_refused() -> None:
 @pytest.mark.parametrize(
     ("offset", "value", "error", "message"),
     [
-        (0, b"CSYM", FormatError, "not an object of a vault"),
+        (0, b"CSYM", IntegrityError, "not an object of a vault"),
         (4, b"\x02", FormatError, "format version 2"),
         (4, b"\x00", FormatError, "format version 0"),
         (5, b"\x03", IntegrityError, "another type"),

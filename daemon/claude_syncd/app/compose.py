@@ -25,7 +25,7 @@ from claude_syncd.local.content import Contents
 from claude_syncd.local.state import State
 from claude_syncd.local.trash import Trash
 from claude_syncd.log import get_logger
-from claude_syncd.store.open import FolderOptions, S3Options, StoreOptions, open_store
+from claude_syncd.store.open import FolderOptions, Opened, S3Options, StoreOptions, open_store
 from claude_syncd.vault.reader import Reader
 
 if TYPE_CHECKING:
@@ -82,8 +82,13 @@ def intervals(settings: Settings) -> Intervals:
     )
 
 
+def opened_store(settings: Settings) -> Opened:
+    """The store of the settings; nothing is connected before its first use."""
+    return open_store(store_options(settings), parallel=settings.limits.parallel)
+
+
 @contextmanager
-def opened_site(places: Places, settings: Settings) -> Iterator[Site]:
+def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[Site]:
     """One device ready to work. The caller holds the lock, and closes the store on its event loop."""
     keys = load_keys(places.key)
     device = device_file.load(places.device)
@@ -91,7 +96,6 @@ def opened_site(places: Places, settings: Settings) -> Iterator[Site]:
     _allow_many_files()
     rules = Rules(Scope(settings.scope), tuple(settings.include), tuple(settings.exclude))
     follow = tuple(Path(os.path.realpath(folder)) for folder in settings.follow)
-    opened = open_store(store_options(settings), parallel=settings.limits.parallel)
     with _opened_state(places, keys.vault_id, device.id) as state:
         _note_rules(state, settings)
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="worker")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from claude_syncd import log as logging
-from claude_syncd.app.compose import intervals, load_settings, opened_site, tidy
+from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidy
 from claude_syncd.app.service import DaemonService
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import report
@@ -48,7 +48,7 @@ class OneShotService:
         self._settings = settings
 
     def _with(self, work: Callable[[Supervisor, DaemonService], Awaitable[_T]]) -> _T:
-        with Lock(self._places.lock), opened_site(self._places, self._settings) as site:
+        with Lock(self._places.lock), opened_site(self._places, self._settings, opened_store(self._settings)) as site:
 
             async def session() -> _T:
                 supervisor = Supervisor(site, intervals(self._settings), random.Random())  # noqa: S311 - jitter
@@ -62,7 +62,7 @@ class OneShotService:
 
     def status(self) -> Status:
         """See OneShot."""
-        with opened_site(self._places, self._settings) as site:
+        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
             error: SyncError | None = None
             waiting: set[str] = set()
             try:

@@ -29,7 +29,7 @@ else:
 
 
 class Listener:
-    """A socket that listens at `path`; `close` takes back the name, if it is still this socket's, and the socket."""
+    """A socket that listens at `path`. It takes back only a name that is still its own."""
 
     def __init__(self, path: Path) -> None:
         """Raises AlreadyRunning when a daemon answers at `path`, LocalError when it can't be put there."""
@@ -41,11 +41,15 @@ class Listener:
         except OSError as error:
             raise LocalError(f"can't listen on {path}: {error.strerror or error}") from error
 
-    def close(self) -> None:
-        """Callable more than once."""
+    def withdraw(self) -> None:
+        """Take back the name; callable more than once."""
         with contextlib.suppress(OSError):
             if _identity(self._path) == self._identity:
                 self._path.unlink()
+
+    def close(self) -> None:
+        """Take back the name and the socket."""
+        self.withdraw()
         self.socket.close()
 
 

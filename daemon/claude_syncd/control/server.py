@@ -62,7 +62,7 @@ async def _listen(listener: Listener, runner: web.AppRunner, runs: Runs, ready: 
             ready()
             await asyncio.get_running_loop().create_future()
         finally:
-            listener.close()
+            listener.withdraw()
             await site.stop()
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, join
+from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, heads, join
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,12 +69,12 @@ def conflict_path(path: str, sha256: str) -> str:
     return f"conflicts/{name}/{path}"
 
 
-def sides(heads: Sequence[Record]) -> list[Record]:
+def sides(versions: Sequence[Record]) -> list[Record]:
     """The heads with content of their own; those of equal content are one, with the join of their vectors
     and the newest mtime. Its dot is that of one of them.
     """
     groups: dict[tuple[Kind, str, int], list[Record]] = defaultdict(list)
-    for head in heads:
+    for head in versions:
         if head.kind is not Kind.WITHDRAWN:
             groups[_content(head)].append(head)
     return [
@@ -94,27 +94,43 @@ def winning(candidates: Sequence[Record], file_class: FileClass) -> Record | Non
     return max(candidates, key=lambda r: (r.kind is preferred, r.mtime_ns, r.sha256, r.mode), default=None)
 
 
+def ancestor(local: Local, newest: Sequence[Record]) -> Base | None:
+    """With a lost state: the superseded version that the local file still is. What came after it is no conflict."""
+    current = heads(list(newest))
+    for record in newest:
+        if record not in current and record.kind is Kind.FILE and _content(record) == _content(local):
+            return Base(
+                kind=Kind.FILE,
+                vector=record.vector,
+                size=record.size,
+                mtime_ns=record.mtime_ns,
+                mode=record.mode,
+                sha256=record.sha256,
+            )
+    return None
+
+
 def reconcile(
     *,
     me: str,
     file_class: FileClass,
     base: Base | None,
     local: Local | None,
-    heads: Sequence[Record],
+    current: Sequence[Record],
     relation: Relation = Relation.UNKNOWN,
 ) -> Outcome:
-    """Decide about one path. `heads` are those of core.model.heads; `local` is None where there is no file."""
-    candidates = sides(heads)
+    """Decide about one path. `current` are its heads (core.model.heads); `local` is None where there is no file."""
+    candidates = sides(current)
     winner = winning(candidates, file_class)
     if winner is None:
         return _nothing_in_vault(base, local)
     unchanged = _unchanged(base, local)
-    own = next((h for h in heads if h.device == me and h.kind is not Kind.WITHDRAWN), None)
+    own = next((h for h in current if h.device == me and h.kind is not Kind.WITHDRAWN), None)
     lost = own if own is not None and _content(own) != _content(winner) else None
     if unchanged:
         outcome = _local_unchanged(base, local, winner, file_class, relation)
     elif local is None:
-        outcome = _local_deleted(base, winner, file_class, join(*(h.vector for h in heads)))
+        outcome = _local_deleted(base, winner, file_class, join(*(h.vector for h in current)))
     else:
         published = any(_content(side) == _content(local) for side in candidates)
         outcome = _local_changed(base, local, winner, file_class, relation, published=published)

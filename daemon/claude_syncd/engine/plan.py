@@ -10,7 +10,7 @@ import msgspec
 
 from claude_syncd.core.model import FileClass, Kind, Local, heads
 from claude_syncd.core.portable import Root
-from claude_syncd.core.reconcile import Action, Outcome, Relation, reconcile
+from claude_syncd.core.reconcile import Action, Outcome, Relation, ancestor, reconcile
 from claude_syncd.core.status import Change, DiffLine
 from claude_syncd.errors import Changed, LocalError
 from claude_syncd.local.content import Mark
@@ -112,10 +112,15 @@ def decide_one(site: Site, path: str, spot: Spot, relation: Relation = Relation.
     """Plan for one path. Raises Changed, LocalError."""
     tracked = site.state.tracked(path)
     base = tracked.base if tracked is not None else None
-    known = heads(site.state.newest(path))
+    newest = site.state.newest(path)
+    known = heads(newest)
     found = look(site.folder(spot.root), spot.rel, site.follow if spot.root is Root.TREE else ())
     local, observation, torn = _observe(site, spot, tracked, known, found)
-    outcome = reconcile(me=site.me, file_class=spot.file_class, base=base, local=local, heads=known, relation=relation)
+    if tracked is None and local is not None and local.sha256:
+        base = ancestor(local, newest)
+    outcome = reconcile(
+        me=site.me, file_class=spot.file_class, base=base, local=local, current=known, relation=relation
+    )
     return Item(
         path=path,
         spot=spot,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Record, Seen, Slice, join
+from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Record, Seen, Slice, heads, join
 from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.feed import Cut, Draft, Feeder
@@ -18,6 +18,7 @@ from claude_syncd.vault.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from claude_syncd.core.model import Vector
     from claude_syncd.engine.outbox import Outbox
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.site import Site
@@ -126,10 +127,13 @@ async def _feed(site: Site, feeder: Feeder, writer: Writer, staging: _Staging) -
                 Progress(phase="upload", done=0, total=len(feeder.drafts), bytes_done=done, bytes_total=total)
             )
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(read())
-        group.create_task(seal())
-    await writer.finish()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(read())
+            group.create_task(seal())
+        await writer.finish()
+    finally:
+        staging.flush(site, writer)  # a push that is cut off here resumes after what is up; no more than a few rows
 
 
 class _Staging:
@@ -218,21 +222,23 @@ def _compose(site: Site, items: list[Item], drafts: list[Draft], writer: Writer,
                 )
                 writing.add(item.path)
             kept = conflict_path(item.path, lost.sha256)
-            if outcome.keep_withdrawn and kept not in writing and not site.state.newest(kept):
+            known = heads(site.state.newest(kept))
+            if outcome.keep_withdrawn and kept not in writing and not any(h.kind is Kind.FILE for h in known):
                 writing.add(kept)
-                published.append(_kept(site, lost, kept, seq))
+                published.append(_kept(site, lost, kept, join({site.me: seq}, *(h.vector for h in known))))
     return published
 
 
-def _kept(site: Site, lost: Record, path: str, seq: int) -> Published:
-    """The losing side under its new name: the bytes are in this device's area already."""
+def _kept(site: Site, lost: Record, path: str, vector: Vector) -> Published:
+    """The losing side under its new name: the bytes are in this device's area already. It supersedes the end of an
+    earlier conflict between the same contents."""
     return Published(
         record=Record(
             path=path,
             kind=Kind.FILE,
             device=site.me,
-            seq=seq,
-            vector={site.me: seq},
+            seq=vector[site.me],
+            vector=vector,
             size=lost.size,
             mtime_ns=lost.mtime_ns,
             mode=lost.mode,

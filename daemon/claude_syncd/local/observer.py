@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 from watchdog.events import (
@@ -46,6 +47,8 @@ class Recursive(FileSystemEventHandler):
 
     def start(self) -> None:
         """See Source."""
+        # A race on `mkdir -p` makes it warn with a text of up to 0.7 MB, time and again, and it means nothing.
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         self._observer.schedule(self, self._root, recursive=True, event_filter=_FILTER)
         self._observer.start()
 

@@ -88,7 +88,7 @@ def open_frame(keys: VaultKeys, name: str, data: bytes) -> Frame:
         raise IntegrityError(f"{name} is truncated to {len(data)} bytes")
     magic, version, type_byte, epoch = _HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise FormatError(f"{name} is not an object of a vault")
+        raise IntegrityError(f"{name} is not an object of a vault")
     if version != VERSION:
         raise FormatError(
             f"{name} is of format version {version}; this program reads version {VERSION}",

@@ -225,8 +225,11 @@ def test_kept_sides_have_their_own_root() -> None:
     assert to_local(path, there) == (Root.CONFLICTS, f"0123/tree/projects/~-dev/{SESSION}.jsonl")
 
 
-@pytest.mark.parametrize("rel", ["", "../x", "a//b", "a\\b", "a\0b", "projects", "projects/x", "projects/", "/etc/passwd",
-                                 "projects/~-dev/x", "projects/../x", "projects/a.b/x", "e\u0301.md", "\udcff.md"])  # fmt: skip
+@pytest.mark.parametrize(
+    "rel",
+    ["", "../x", "a//b", "a\\b", "a\0b", "projects", "projects/x", "projects/", "/etc/passwd", "projects/~-dev/x",
+     "projects/../x", "projects/a.b/x", "e\u0301.md", "\udcff.md"],
+)  # fmt: skip
 def test_local_names_that_can_not_travel_are_refused(rel: str) -> None:
     with pytest.raises(FormatError):
         to_portable(rel, here)

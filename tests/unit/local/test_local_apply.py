@@ -338,6 +338,7 @@ mount = Path(sys.argv[1])
 (mount / "f").write_bytes(b"old")
 applier = Applier(mount, Trash(Path(sys.argv[2])))
 staged = applier.stage("f")
+staged.sha256()
 now = look(mount, "f").identity
 subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
 def told(call):

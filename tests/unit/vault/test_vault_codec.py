@@ -154,7 +154,7 @@ def test_objects_of_an_older_epoch_stay_readable() -> None:
 
 def test_an_append_of_two_kilobytes_is_small() -> None:
     text = "".join(
-        f'{{"type":"user","uuid":"{hashlib.sha256(bytes([n])).hexdigest()[:32]}","text":"{string.ascii_lowercase * 3}"}}\n'
+        f'{{"uuid":"{hashlib.sha256(bytes([n])).hexdigest()[:32]}","text":"{string.ascii_lowercase * 4}"}}\n'
         for n in range(14)
     ).encode()
     assert 2000 < len(text) < 2300

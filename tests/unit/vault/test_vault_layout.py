@@ -36,7 +36,7 @@ def test_names_are_the_documented_ones() -> None:
         "roster/1",
         "roster/0000001",
         "roster/000001\n",
-        "roster/٠٠٠٠٠١",
+        "roster/\u0660\u0660\u0660\u0660\u0660\u0661",
         f"devices/{DEVICE}/log/000000000000",
         f"devices/{DEVICE}/log/1",
         f"devices/{DEVICE.upper()}/log/000000000001",
@@ -62,9 +62,12 @@ def test_other_slots_are_refused(slot: str) -> None:
 
 
 def test_numbers_beyond_a_names_digits_are_refused() -> None:
-    for make in (lambda: layout.roster_name(1_000_000), lambda: layout.log_name(DEVICE, 0), lambda: layout.area("..")):
-        with pytest.raises(FormatError):
-            make()
+    with pytest.raises(FormatError):
+        layout.roster_name(1_000_000)
+    with pytest.raises(FormatError):
+        layout.log_name(DEVICE, 0)
+    with pytest.raises(FormatError):
+        layout.area("..")
 
 
 @pytest.mark.parametrize("path", ["tree/a", "tree/a/b.c", "conflicts/x/y", "tree/ümlaut", "tree/...", "tree/a\\b"])

@@ -63,9 +63,9 @@ class MemoryService:
         self.runs: list[tuple[Kind, RunRequest]] = []
         self.finished = 0
         self.pokes = 0
+        self.watchers = 0
         self.started = asyncio.Event()
-        self.gate = asyncio.Event()
-        """A run ends when it is set; `push` of the project /slow waits for it."""
+        self.gate = asyncio.Event()  # a run of the project /slow waits for it
         self.changed = asyncio.Condition()
 
     async def status(self) -> Status:
@@ -127,7 +127,9 @@ class MemoryService:
         return list(self.kept.values())
 
     async def conflict(self, conflict: str) -> ConflictDetail:
-        return ConflictDetail(conflict=self._find(conflict), diff="--- a\n+++ b\n@@ -1 +1 @@\n-old\n+new \x1b]0;evil\x07\n")
+        return ConflictDetail(
+            conflict=self._find(conflict), diff="--- a\n+++ b\n@@ -1 +1 @@\n-old\n+new \x1b]0;evil\x07\n"
+        )
 
     async def resolve(self, conflict: str | None, keep: Keep) -> int:
         ended = list(self.kept) if conflict is None else [self._find(conflict).id]
@@ -154,6 +156,7 @@ class MemoryService:
     async def events(self) -> AsyncIterator[Progress | Status]:
         while True:
             yield await self.status()
+            self.watchers += 1
             async with self.changed:
                 await self.changed.wait()
 
