@@ -20,7 +20,8 @@
         ├── FormatError        authenticated but malformed, or of an unknown version
         └── WrongKey           passphrase, recovery code or key does not open this vault
 
-Each answers: does a retry help (`retry`), is the store merely out of reach (`offline`), and what should the user do now (`hint`).
+Each answers: does a retry help (`retry`), is the store merely out of reach (`offline`), and what should the user do
+now (`hint`).
 """
 
 from __future__ import annotations

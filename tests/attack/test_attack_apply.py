@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from claude_syncd.core.model import Identity
-from claude_syncd.errors import LocalError, SyncError
+from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Applier, Commit
 from claude_syncd.local.beneath import opened_root
 from claude_syncd.local.content import Contents
@@ -193,8 +193,11 @@ def test_a_folder_that_becomes_a_link_and_back_all_the_time(applier: Applier, tr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="as above")
-def test_a_writer_that_never_rests_loses_nothing(applier: Applier, tree: Path, tmp_path: Path) -> None:
-    """Somebody replaces the file all the time while versions from elsewhere are put in its place.
+@pytest.mark.parametrize("removing", [False, True])
+def test_a_writer_that_never_rests_loses_nothing(
+    applier: Applier, tree: Path, tmp_path: Path, *, removing: bool
+) -> None:
+    """Somebody replaces the file all the time while it is replaced or removed from here.
 
     Every version of theirs was either replaced by the next of theirs, or is in the tree or in the trash.
     """
@@ -210,28 +213,41 @@ def test_a_writer_that_never_rests_loses_nothing(applier: Applier, tree: Path, t
             while not stop.is_set():
                 data = b"local %d" % number
                 (tree / "draft").write_bytes(data)
-                exchange(folder, "draft", "settings.json")
+                try:
+                    exchange(folder, "draft", "settings.json")
+                    replaced_by_writer.add((tree / "draft").read_bytes())
+                except FileNotFoundError:
+                    (tree / "draft").rename(target)
                 written.append(data)
-                replaced_by_writer.add((tree / "draft").read_bytes())
                 number += 1
-                pace.wait(0.001)
+                pace.wait(0.0005)
 
     pace = threading.Event()
     writer = threading.Thread(target=write)
     writer.start()
-    wins = 0
+    outcomes: set[bool] = set()
+    rounds = 0
     try:
-        for _ in range(1_000):
-            staged = applier.stage("settings.json")
-            staged.write_at(0, b"remote")
+        while len(outcomes) < 2 or rounds < 1_000:
+            rounds += 1
             found = look(tree, "settings.json")
-            [result] = applier.commit([Commit(staged, 1, 0o600, found.identity if found else None)])
-            wins += isinstance(result, Identity)
+            if not removing:
+                staged = applier.stage("settings.json")
+                staged.write_at(0, b"remote")
+                [result] = applier.commit([Commit(staged, 1, 0o600, found.identity if found else None)])
+                outcomes.add(isinstance(result, Identity))
+            elif found is not None:
+                try:
+                    applier.remove("settings.json", found.identity)
+                except Changed:
+                    outcomes.add(False)
+                else:
+                    outcomes.add(True)
     finally:
         stop.set()
         writer.join()
     applier.clean_leftovers(bool)
     kept = {file.read_bytes() for file in (tmp_path / "trash").rglob("*") if file.is_file()}
-    assert wins
-    assert {*written, b"first"} <= replaced_by_writer | kept | {target.read_bytes()}
-    assert set(os.listdir(tree)) == {"settings.json", "draft"}
+    there = {file.read_bytes() for file in tree.iterdir()}
+    assert {*written, b"first"} <= replaced_by_writer | kept | there
+    assert set(os.listdir(tree)) <= {"settings.json", "draft"}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
-import subprocess
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from claude_syncd import __version__
 from claude_syncd.ctl.table import COMMANDS
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -120,7 +122,8 @@ def test_a_hold_has_its_own_exit_code_until_it_is_answered(desk: Desk, start_dae
 def test_pause_and_resume(served: Desk) -> None:
     assert served.ctl("pause").out == "paused\n"
     assert served.ctl("pause", "--for", "2h", "--json").json["paused_until"] == "2099-01-01T00:00:00Z"
-    assert "paused, goes on in " in served.ctl("status").out
+    assert "paused, goes on at 2099-01-01 " in served.ctl("status").out
+    assert served.ctl("pause", "--for", "1d").out.startswith("paused, goes on at ")
     assert served.ctl("resume", "-q").out == ""
     assert served.ctl("status", "--json").json["state"] == "idle"
 
@@ -129,7 +132,10 @@ def test_conflicts_from_list_to_end(served: Desk) -> None:
     listed = served.ctl("conflicts")
     assert "c1f00d  CLAUDE.md" in listed.out
     assert "agents/a_\\x1b[31mb.md" in listed.out  # another machine's file name can't steer this terminal
-    assert [found["id"] for found in served.ctl("conflicts", "list", "--json").json["conflicts"]] == ["c1f00d", "c2beef"]
+    assert [found["id"] for found in served.ctl("conflicts", "list", "--json").json["conflicts"]] == [
+        "c1f00d",
+        "c2beef",
+    ]
     shown = served.ctl("conflicts", "show", "c1f00d")
     assert "-old\n+new \\x1b]0;evil\\x07\n" in shown.out
     assert set(served.ctl("conflicts", "show", "c1f00d", "--json").json) == {"conflict", "diff", "truncated"}
@@ -144,7 +150,7 @@ def test_keep_alone_ends_every_conflict(served: Desk) -> None:
     assert served.ctl("conflicts", "--keep", "remote").out == "2 conflicts resolved\n"
 
 
-@pytest.mark.parametrize("conflict", ["zz", "../status", "a/b", "ü %00"])
+@pytest.mark.parametrize("conflict", ["zz", "../status", "..", "a/b", "ü %00"])
 def test_a_conflict_that_is_not_there(served: Desk, conflict: str) -> None:
     ended = served.ctl("conflicts", "show", conflict)
     assert ended.code == 2
@@ -158,6 +164,48 @@ def test_devices_are_listed_and_renamed(served: Desk) -> None:
     assert names == ["tower", "desktop"]
     assert served.ctl("devices", "rename", "a\nb").code == 2
     assert served.ctl("devices", "remove", "tower").err.startswith("error: devices remove is not in this release yet")
+
+
+def test_many_at_once(served: Desk) -> None:
+    slow = served.start("push", "--project", "/slow")
+    many = [served.start("status", "--json") for _ in range(8)]
+    for process in many:
+        out, _ = process.communicate(timeout=60)
+        assert (process.returncode, json.loads(out)["state"]) == (0, "idle")
+    assert slow.poll() is None
+    slow.kill()
+    slow.communicate(timeout=20)
+
+
+def test_what_nobody_expected_is_told_in_two_lines_and_logged_in_full(desk: Desk) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(desk.socket))
+        listening.listen()
+        process = desk.start("status")
+        accepted, _ = listening.accept()
+        with accepted:
+            accepted.recv(65536)
+            accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]")
+            out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    first, second = err.splitlines()
+    assert first.startswith("error: internal error: AttributeError: ")
+    assert second == f"hint: please report it, with the last lines of {desk.log}"
+    assert "Traceback" in json.loads(desk.log.read_text())["exception"]
+
+
+def test_a_daemon_of_another_version_is_named(desk: Desk) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(desk.socket))
+        listening.listen()
+        process = desk.start("status")
+        accepted, _ = listening.accept()
+        with accepted:
+            accepted.recv(65536)
+            accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+            _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "it is of another version" in err
 
 
 def test_poke_says_nothing_and_metrics_speaks_prometheus(served: Desk) -> None:

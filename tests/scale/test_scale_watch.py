@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from claude_syncd.local.scan import scan
+from claude_syncd.local.scan import Problem, scan
 from claude_syncd.local.watch import Watcher
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ for number in range(int(sys.argv[3])):
 @pytest.fixture
 def fast_folder() -> Iterator[Path]:
     """In memory where there is such a place: it has to be fast to overflow the kernel's queue."""
-    memory = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it)
+    memory = Path("/dev/shm")
     where = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=where) as folder:
         yield Path(folder).resolve()
@@ -51,11 +51,9 @@ class Follower:
         self.changed = threading.Condition()
 
     def scan(self, under: str) -> None:
-        problems: list[object] = []
-        found = {
-            one.path
-            for one in scan(self.root, wanted=lambda _: True, descends=lambda _: True, under=under, problems=[])
-        }
+        problems: list[Problem] = []
+        walk = scan(self.root, wanted=lambda _: True, descends=lambda _: True, under=under, problems=problems)
+        found = {one.path for one in walk}
         assert problems == []
         with self.changed:
             self.known |= found

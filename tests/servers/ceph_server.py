@@ -17,6 +17,7 @@ from pathlib import Path
 from s3_server import end_process, free_port, make_bucket, s3_client, wait_for_port, wait_until
 
 START_WITHIN = 120.0
+_PORT_ATTEMPTS = 3
 
 _CONFIG = """\
 [global]
@@ -53,7 +54,6 @@ bluestore_cache_autotune = false
 bluestore_cache_size = 67108864
 [client.rgw.a]
 rgw_data = {folder}/rgw
-rgw_frontends = beast endpoint=127.0.0.1:{port}
 rgw_enable_usage_log = false
 rgw_dynamic_resharding = false
 rgw_run_sync_thread = false
@@ -77,19 +77,16 @@ class CephServer:
 
     def start(self) -> str:
         """Make a cluster, start it and wait until it answers; the endpoint."""
-        port, mon_port, fsid = free_port(), free_port(), str(uuid.uuid4())
+        mon_port, fsid = free_port(), str(uuid.uuid4())
         for name in ("mon", "osd", "rgw", "run"):
             (self._folder / name).mkdir()
-        self._config.write_text(_CONFIG.format(fsid=fsid, mon_port=mon_port, port=port, folder=self._folder))
+        self._config.write_text(_CONFIG.format(fsid=fsid, mon_port=mon_port, folder=self._folder))
         self._start_cluster(fsid, mon_port)
-        self._spawn("radosgw", "--name", "client.rgw.a")
-        if not wait_for_port(port, START_WITHIN, self._processes[-1]):
-            raise RuntimeError(f"the gateway did not start; see {self._folder}")
-        self.endpoint = f"http://127.0.0.1:{port}"
+        self._start_gateway()
         self._add_user("owner", self.access_key, self.secret_key)
         self._add_user("blind", self.blind_access_key, self.blind_secret_key)
         if not wait_until(self._answers, START_WITHIN):
-            raise RuntimeError(f"the gateway does not answer; see {self._folder}")
+            raise RuntimeError(f"the gateway does not answer:\n{self._said()}")
         make_bucket(self.endpoint, self.access_key, self.secret_key, self.bucket)
         self._allow_blind()
         return self.endpoint
@@ -108,11 +105,31 @@ class CephServer:
         self._run("ceph-mon", "--mkfs", "--id", "a", "--monmap", monitors)
         self._spawn("ceph-mon", "--id", "a")
         if not wait_for_port(mon_port, START_WITHIN, self._processes[-1]):
-            raise RuntimeError(f"the monitor did not start; see {self._folder}")
+            raise RuntimeError(f"the monitor did not start:\n{self._said()}")
         disk = str(uuid.uuid4())
         self._run("ceph", "osd", "new", disk)
         self._run("ceph-osd", "--id", "0", "--mkfs", "--osd-uuid", disk)
         self._spawn("ceph-osd", "--id", "0")
+        if not wait_until(self._disk_is_up, START_WITHIN):
+            raise RuntimeError(f"the disk did not start:\n{self._said()}")
+
+    def _start_gateway(self) -> None:
+        for _ in range(_PORT_ATTEMPTS):
+            port = free_port()  # chosen late: another server may take it meanwhile
+            self._spawn("radosgw", "--name", "client.rgw.a", "--rgw-frontends", f"beast endpoint=127.0.0.1:{port}")
+            if wait_for_port(port, START_WITHIN, self._processes[-1]):
+                self.endpoint = f"http://127.0.0.1:{port}"
+                return
+            end_process(self._processes.pop())
+        raise RuntimeError(f"the gateway did not start:\n{self._said()}")
+
+    def _disk_is_up(self) -> bool:
+        try:
+            state = json.loads(self._run("ceph", "osd", "stat", "--format", "json"))
+        except RuntimeError as e:  # the monitor is not ready for questions yet
+            print(e, flush=True)
+            return False
+        return bool(state["num_up_osds"])
 
     def _add_user(self, name: str, access_key: str, secret_key: str) -> None:
         keys = ("--access-key", access_key, "--secret-key", secret_key)
@@ -142,12 +159,18 @@ class CephServer:
         except OSError:
             return False
 
-    def _run(self, *command: str) -> None:
+    def _run(self, *command: str) -> bytes:
         done = subprocess.run(
             [*command, "--conf", str(self._config)], capture_output=True, check=False, timeout=START_WITHIN
         )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command[:3])} failed:\n{done.stderr.decode(errors='replace')}")
+        return done.stdout
+
+    def _said(self) -> str:
+        """The end of everything that the servers said."""
+        logs = sorted([*self._folder.glob("*.out"), *self._folder.glob("*.log")])
+        return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-2000:]}" for log in logs)
 
     def _spawn(self, *command: str) -> None:
         with (self._folder / f"{command[0]}.out").open("wb") as output:

@@ -37,7 +37,7 @@ class Session:
 
     @property
     def state(self) -> Path:
-        return self.home / "state of sync"
+        return self.home / 'state 5% $HOME "q" \\'
 
     @property
     def unit(self) -> Path:
@@ -200,7 +200,7 @@ def test_killed_it_comes_back(running: Session) -> None:
 
 def test_frozen_it_is_killed_by_the_watchdog_and_comes_back(running: Session) -> None:
     try:
-        running.overridden("WatchdogSec=2")  # a minute is long
+        running.overridden("WatchdogSec=4")  # a minute is long
         running.systemctl("daemon-reload")
         running.ctl("service", "start")
         old = running.pid()

@@ -8,6 +8,23 @@ folder=$1
 mkdir -p "$folder/home" "$folder/run"
 chmod 700 "$folder/run"
 
+# A control group of its own, where that can be had: else systemd takes the processes of the whole machine for its own.
+groups=()
+for hierarchy in /sys/fs/cgroup/unified /sys/fs/cgroup/systemd /sys/fs/cgroup; do
+    group=$hierarchy/claude-syncd-test-$$
+    if [ -e "$hierarchy/cgroup.procs" ] && mkdir "$group" 2>/dev/null; then
+        groups+=("$group")
+        echo $$ >"$group/cgroup.procs"
+    fi
+done
+leave_groups() {
+    for group in "${groups[@]}"; do
+        echo $$ >"${group%/*}/cgroup.procs" || true
+        find "$group" -depth -type d -exec rmdir {} + || true
+    done
+}
+trap leave_groups EXIT
+
 # systemd refuses to work where it seems not to be the init system; only this mount namespace sees these folders.
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -15,7 +32,7 @@ mkdir -p /run/systemd/system /run/systemd/journal /run/lock /run/user
 
 export HOME=$folder/home XDG_RUNTIME_DIR=$folder/run DBUS_SESSION_BUS_ADDRESS=unix:path=$folder/run/bus
 unset XDG_CONFIG_HOME XDG_DATA_HOME NOTIFY_SOCKET
-/lib/systemd/systemd --user --log-target=console --log-level=info </dev/null >"$folder/systemd.log" 2>&1 &
+/lib/systemd/systemd --user </dev/null >"$folder/systemd.log" 2>&1 &
 manager=$!
 for _ in $(seq 300); do
     if systemctl --user show-environment >/dev/null 2>&1; then

@@ -42,9 +42,17 @@ def disguises(word: bytes) -> Iterator[tuple[str, bytes]]:
     yield "base32", base64.b32encode(word)[: len(word) * 8 // 5]
 
 
-def unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """`data`, and all that decompresses or decodes from any place in it; one layer deep."""
+def unpacked(data: bytes, depth: int = 2) -> Iterator[tuple[str, bytes]]:
+    """`data`, and all that decompresses or decodes from any place in it; `depth` layers deep."""
     yield "", data
+    if depth == 0:
+        return
+    for origin, inner in _opened(data):
+        for deeper, innermost in unpacked(inner, depth - 1):
+            yield f"{origin} {deeper}".rstrip(), innermost
+
+
+def _opened(data: bytes) -> Iterator[tuple[str, bytes]]:
     view = memoryview(data)
     for name, (magic, decompress) in MAGICS.items():
         for match in magic.finditer(data):

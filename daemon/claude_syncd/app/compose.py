@@ -96,7 +96,9 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
     _allow_many_files()
     rules = Rules(Scope(settings.scope), tuple(settings.include), tuple(settings.exclude))
     follow = tuple(Path(os.path.realpath(folder)) for folder in settings.follow)
-    with _opened_state(places, keys.vault_id, device.id) as state:
+    with _state(places, keys.vault_id, device.id) as state:
+        state.set_meta("vault", keys.vault_id)
+        state.set_meta("device", device.id)
         _note_rules(state, settings)
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="worker")
         trash = Trash(places.trash)
@@ -151,27 +153,25 @@ def _homes(places: Places) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spellings))
 
 
-@contextmanager
-def _opened_state(places: Places, vault_id: str, device_id: str) -> Iterator[State]:
+def _state(places: Places, vault_id: str, device_id: str) -> State:
     """The state of this device in this vault. A broken one, or one of another vault or device, is set aside: all of
     it is rebuilt from the vault and the disk.
     """
     try:
         state = State(places.database)
-        if (state.meta("vault") or vault_id) != vault_id or (state.meta("device") or device_id) != device_id:
-            state.close()
-            raise StateBroken("the state database belongs to another vault or device")
     except StateBroken as error:
-        _log.warning("the state is rebuilt from the vault and the disk", reason=str(error))
-        for ending in ("", "-wal", "-shm"):
-            old = places.database.with_name(places.database.name + ending)
-            if old.exists():
-                old.replace(old.with_name(f"broken-{old.name}"))
-        state = State(places.database)
-    with state:
-        state.set_meta("vault", vault_id)
-        state.set_meta("device", device_id)
-        yield state
+        reason = str(error)
+    else:
+        if (state.meta("vault") or vault_id) == vault_id and (state.meta("device") or device_id) == device_id:
+            return state
+        state.close()
+        reason = "the state database belongs to another vault or device"
+    _log.warning("the state is rebuilt from the vault and the disk", reason=reason)
+    for ending in ("", "-wal", "-shm"):
+        old = places.database.with_name(places.database.name + ending)
+        if old.exists():
+            old.replace(old.with_name(f"broken-{old.name}"))
+    return State(places.database)
 
 
 def _note_rules(state: State, settings: Settings) -> None:

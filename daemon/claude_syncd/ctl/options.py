@@ -122,16 +122,16 @@ class Given:
         if text is None:
             return None
         total, digits = 0, ""
-        for letter in text if text[-1:].isalpha() else f"{text}s":
+        for letter in f"{text}s" if text.isdigit() else text:
             if letter.isascii() and letter.isdigit():
                 digits += letter
             elif digits and len(digits) < 10 and letter in _SECONDS:
                 total += int(digits) * _SECONDS[letter]
                 digits = ""
             else:
-                total, digits = 0, ""
+                digits = letter  # not a time
                 break
-        if not 0 < total <= _LONGEST:
+        if digits or not 0 < total <= _LONGEST:
             raise usage_error(self.command, f"{name} takes a time such as 30m, 2h or 1d, not {text!r}")
         return total
 

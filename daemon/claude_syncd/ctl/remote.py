@@ -273,7 +273,8 @@ def _quoted(text: str) -> str:
         return text
     from urllib.parse import quote
 
-    return quote(text, safe="")
+    # A part that is only dots would be taken for a way up.
+    return quote(text, safe="", errors="surrogateescape").replace(".", "%2E")
 
 
 def _checked(fields: dict[str, object], kind: type[_Request]) -> _Request:

@@ -82,13 +82,24 @@ def when(moment: str | None, now: float) -> str:
     return "just now" if passed < 2 else f"{span(passed)} ago"
 
 
+def until(moment: str | None, now: float) -> str:
+    """When a pause ends, by the local clock: `, goes on at 14:05`; nothing for None."""
+    ahead = None if moment is None else seconds_since(moment, now)
+    if moment is None or ahead is None:
+        return ""
+    from datetime import datetime
+
+    local = datetime.fromisoformat(moment).astimezone()
+    return local.strftime(", goes on at %H:%M" if ahead > -12 * 3600 else ", goes on at %Y-%m-%d %H:%M")
+
+
 def status_lines(status: Status, now: float, paint: Paint) -> list[str]:
     """One screen: how it is, then the facts, then the devices, and last what the user should do."""
     word, colour = _STATES.get(status.state, (str(status.state), "yellow"))
     if status.state == "idle" and (status.pending.upload or status.pending.download):
         word, colour = "changes are waiting", "blue"
-    if status.state == "paused" and status.paused_until:
-        word = f"paused, goes on {when(status.paused_until, now)}"
+    if status.state == "paused":
+        word += until(status.paused_until, now)
     by = f"daemon {status.version}" if status.daemon else "no daemon is running"
     rows = [
         ("device", f"{line(status.device.name)} {paint(f'({status.device.id[:8]})', 'dim')}"),
@@ -108,7 +119,9 @@ def status_lines(status: Status, now: float, paint: Paint) -> list[str]:
 
 def _pending(pending: Pending) -> str:
     parts = [
-        f"{number:,} to {what}" for number, what in ((pending.upload, "upload"), (pending.download, "download")) if number
+        f"{number:,} to {what}"
+        for number, what in ((pending.upload, "upload"), (pending.download, "download"))
+        if number
     ]
     if pending.parked:
         parts.append(f"{pending.parked:,} parked until their sessions end")

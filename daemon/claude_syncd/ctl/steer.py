@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 def pause(given: Given) -> int:
     """`pause [--for TIME]`."""
+    seconds = given.seconds("--for")
     with remote.anyone() as there:
-        _tell(given, there.pause(given.seconds("--for")))
+        _tell(given, there.pause(seconds))
     return 0
 
 
@@ -42,7 +43,6 @@ def _tell(given: Given, status: Status) -> None:
     elif not given.has("--quiet"):
         from time import time
 
-        from claude_syncd.ctl.show import when
+        from claude_syncd.ctl.show import until
 
-        until = f": goes on {when(status.paused_until, time())}" if status.paused_until else ""
-        say(f"{status.state}{until}")
+        say(f"{status.state}{until(status.paused_until, time())}")

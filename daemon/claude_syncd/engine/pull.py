@@ -40,7 +40,7 @@ class Pulled:
 
 @dataclass(slots=True)
 class Fetch:
-    """One content on its way in: `staged` is filled from `slices`, of which the first `have` bytes are there already."""
+    """One content on its way in: `staged` is filled from `slices`; the first `have` bytes are there already."""
 
     path: str
     record: Record

@@ -231,7 +231,8 @@ def _compose(site: Site, items: list[Item], drafts: list[Draft], writer: Writer,
 
 def _kept(site: Site, lost: Record, path: str, vector: Vector) -> Published:
     """The losing side under its new name: the bytes are in this device's area already. It supersedes the end of an
-    earlier conflict between the same contents."""
+    earlier conflict between the same contents.
+    """
     return Published(
         record=Record(
             path=path,

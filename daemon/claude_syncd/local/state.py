@@ -11,45 +11,17 @@ All methods are synchronous, safe from any thread, and each is one transaction.
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from claude_syncd.core.model import Base, Identity, Kind, LogEntry, Published, Record, RosterEntry, Seen, Slice, Vector
-from claude_syncd.errors import FormatError, IntegrityError, LocalError, StateBroken
+from claude_syncd.errors import FormatError, IntegrityError
+from claude_syncd.local.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
-
-SCHEMA_VERSION = "1"
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS base(
-  path TEXT PRIMARY KEY, kind TEXT NOT NULL, vector BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-  mode INTEGER NOT NULL, sha256 TEXT NOT NULL, evicted INTEGER NOT NULL, identity BLOB, local_mode INTEGER NOT NULL,
-  slices BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS records(
-  path TEXT NOT NULL, device TEXT NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL, vector BLOB NOT NULL,
-  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL, sha256 TEXT NOT NULL, slices BLOB NOT NULL,
-  PRIMARY KEY(path, device)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS records_by_content ON records(sha256);
-CREATE TABLE IF NOT EXISTS objects(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS todo(path TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS positions(
-  device TEXT PRIMARY KEY, name TEXT NOT NULL, seq INTEGER NOT NULL, sha256 TEXT NOT NULL, time_ns INTEGER NOT NULL)
-  WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS claims(device TEXT PRIMARY KEY, seq INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS staged(
-  path TEXT PRIMARY KEY, identity BLOB NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL, slices BLOB NOT NULL)
-  WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS projects(key TEXT PRIMARY KEY, portable TEXT NOT NULL) WITHOUT ROWID;
-"""
+    import sqlite3
+    from collections.abc import Iterable, Iterator
 
 
 class Tracked(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,101 +57,16 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
 _vector_decoder = msgspec.json.Decoder(Vector)
 _identity_decoder = msgspec.msgpack.Decoder(Identity)
-_slices_decoder = msgspec.msgpack.Decoder(list[tuple[int, int, int, int]])
 
 
-class State:
-    """An open state database; one process at a time, guarded by the lock of the state folder."""
-
-    def __init__(self, path: Path) -> None:
-        """Open or create it. Raises StateBroken when the file is no usable database of this version."""
-        self._path = path
-        self._lock = threading.RLock()
-        self._names: dict[int, str] = {}
-        self._ids: dict[str, int] = {}
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        except (OSError, sqlite3.Error) as error:
-            raise LocalError(f"can't open the state database {path}: {error}") from error
-        try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("PRAGMA cache_size=-4096")
-            self._db.executescript(_SCHEMA)
-            found = self.meta("schema") or SCHEMA_VERSION
-            if found != SCHEMA_VERSION:
-                raise StateBroken(f"the state database is of version {found}")
-            self.set_meta("schema", SCHEMA_VERSION)
-            if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise StateBroken("the state database is damaged")
-        except (sqlite3.DatabaseError, StateBroken) as error:
-            self._db.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise LocalError(f"can't use the state database {path}: {error}") from error
-            raise StateBroken(f"the state database is damaged: {error}") from error
-
-    def close(self) -> None:
-        """Write everything out and let go of the file."""
-        with self._lock:
-            self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._db
-                except BaseException:
-                    self._db.execute("ROLLBACK")
-                    self._names.clear()
-                    self._ids.clear()
-                    raise
-                self._db.execute("COMMIT")
-            except sqlite3.OperationalError as error:  # full or read-only disk
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise LocalError(f"can't write the state database {self._path}: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise StateBroken(f"the state database is damaged: {error}") from error
-
-    def _rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        with self._lock:
-            try:
-                return self._db.execute(query, parameters).fetchall()
-            except sqlite3.OperationalError as error:
-                raise LocalError(f"can't read the state database {self._path}: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise StateBroken(f"the state database is damaged: {error}") from error
-
-    # -- meta ---------------------------------------------------------------------------------------------------------
-
-    def meta(self, key: str) -> str | None:
-        """A remembered word, None if never set."""
-        rows = self._rows("SELECT value FROM meta WHERE key=?", (key,))
-        return str(rows[0][0]) if rows else None
-
-    def set_meta(self, key: str, value: str | None) -> None:
-        """Remember a word; None forgets it."""
-        with self._transaction() as db:
-            if value is None:
-                db.execute("DELETE FROM meta WHERE key=?", (key,))
-            else:
-                db.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (key, value))
+class State(Database):
+    """What this device knows, in its database."""
 
     # -- devices ------------------------------------------------------------------------------------------------------
 
     def positions(self) -> dict[str, Position]:
         """Every known device, by id."""
-        rows = self._rows("SELECT device, name, seq, sha256, time_ns FROM positions")
+        rows = self.rows("SELECT device, name, seq, sha256, time_ns FROM positions")
         return {
             str(r[0]): msgspec.convert(
                 {"device": r[0], "name": r[1], "seq": r[2], "sha256": r[3], "time_ns": r[4]}, Position
@@ -189,14 +76,14 @@ class State:
 
     def joined(self, entry: RosterEntry) -> None:
         """Note a device of the roster; one that is known already stays as it is."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO positions VALUES(?,?,0,'',0)", (entry.device, entry.name))
 
     def claims(self) -> dict[str, Seen]:
         """For each device the furthest log entry that any other device says it has integrated."""
         return {
             str(r[0]): msgspec.convert(r[1:], Seen, strict=False)
-            for r in self._rows("SELECT device, seq, sha256 FROM claims")
+            for r in self.rows("SELECT device, seq, sha256 FROM claims")
         }
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -207,7 +94,7 @@ class State:
         Raises IntegrityError when it is not the next in that device's chain, FormatError when a record extends
         what is not there. `sha256` is that of the entry's object.
         """
-        with self._transaction() as db:
+        with self.transaction() as db:
             row = db.execute("SELECT seq, sha256 FROM positions WHERE device=?", (entry.device,)).fetchone()
             seq, previous = row if row is not None else (0, "")
             if entry.seq != seq + 1 or entry.prev != previous:
@@ -222,7 +109,7 @@ class State:
                     "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?)",
                     (
                         *(r.path, r.device, r.seq, str(r.kind), msgspec.json.encode(r.vector)),
-                        *(r.size, r.mtime_ns, r.mode, r.sha256, self._pack_slices(db, slices)),
+                        *(r.size, r.mtime_ns, r.mode, r.sha256, self.pack_slices(db, slices)),
                     ),
                 )
                 db.execute("INSERT OR IGNORE INTO todo VALUES(?)", (r.path,))
@@ -247,7 +134,7 @@ class State:
             ).fetchone()
             if row is None or row[0] != extends.seq:
                 raise FormatError(f"a record of device {record.device} extends one that is not there")
-            kept = self._unpack_slices(row[1])
+            kept = self.unpack_slices(row[1])
             if len(kept) < extends.keep:
                 raise FormatError(f"a record of device {record.device} keeps more slices than there are")
             kept = kept[: extends.keep]
@@ -258,51 +145,51 @@ class State:
 
     def newest(self, path: str) -> list[Record]:
         """Every device's newest record of a path."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT path, kind, device, seq, vector, size, mtime_ns, mode, sha256 FROM records WHERE path=?", (path,)
         )
         return [_record(r) for r in rows]
 
     def paths(self, under: str = "") -> list[str]:
         """Every path that any device has a record of, sorted; `under` limits to those that begin with it."""
-        rows = self._rows("SELECT DISTINCT path FROM records WHERE path>=? AND path<? ORDER BY path", _range(under))
+        rows = self.rows("SELECT DISTINCT path FROM records WHERE path>=? AND path<? ORDER BY path", _range(under))
         return [str(r[0]) for r in rows]
 
     def slices(self, path: str, device: str) -> tuple[Slice, ...]:
         """Where the content of that device's newest record of the path lies."""
         with self._lock:
-            rows = self._rows("SELECT slices FROM records WHERE path=? AND device=?", (path, device))
-            return self._unpack_slices(rows[0][0]) if rows else ()
+            rows = self.rows("SELECT slices FROM records WHERE path=? AND device=?", (path, device))
+            return self.unpack_slices(rows[0][0]) if rows else ()
 
     def same_content(self, device: str, sha256: str, size: int) -> tuple[Record, tuple[Slice, ...]] | None:
         """A record of `device` with exactly this content, if it has one."""
         with self._lock:
-            rows = self._rows(
+            rows = self.rows(
                 "SELECT path, kind, device, seq, vector, size, mtime_ns, mode, sha256, slices FROM records"
                 " WHERE sha256=? AND device=? AND size=? AND kind='file' LIMIT 1",
                 (sha256, device, size),
             )
-            return (_record(rows[0]), self._unpack_slices(rows[0][9])) if rows else None
+            return (_record(rows[0]), self.unpack_slices(rows[0][9])) if rows else None
 
     def sizes(self, device: str) -> set[int]:
         """The sizes of all contents that `device` has in its area."""
-        rows = self._rows("SELECT DISTINCT size FROM records WHERE device=? AND kind='file'", (device,))
+        rows = self.rows("SELECT DISTINCT size FROM records WHERE device=? AND kind='file'", (device,))
         return {int(str(r[0])) for r in rows}
 
     # -- todo ---------------------------------------------------------------------------------------------------------
 
     def todo(self) -> list[str]:
         """Paths that wait for a round, sorted."""
-        return [str(r[0]) for r in self._rows("SELECT path FROM todo ORDER BY path")]
+        return [str(r[0]) for r in self.rows("SELECT path FROM todo ORDER BY path")]
 
     def add_todo(self, paths: Iterable[str]) -> None:
         """Have paths looked at in the next round, even after a crash."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany("INSERT OR IGNORE INTO todo VALUES(?)", ((p,) for p in paths))
 
     def done(self, paths: Iterable[str]) -> None:
         """These paths need nothing more."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany("DELETE FROM todo WHERE path=?", ((p,) for p in paths))
 
     # -- base ---------------------------------------------------------------------------------------------------------
@@ -310,7 +197,7 @@ class State:
     def tracked(self, path: str) -> Tracked | None:
         """The base of a path, None if it never had one."""
         with self._lock:
-            rows = self._rows(
+            rows = self.rows(
                 "SELECT kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices"
                 " FROM base WHERE path=?",
                 (path,),
@@ -321,9 +208,9 @@ class State:
             base = msgspec.convert(
                 {
                     "kind": kind,
-                    "vector": _vector_decoder.decode(vector),
+                    "vector": _vector_decoder.decode(vector),  # type: ignore[arg-type]
                     "size": size,
-                    "mtime_ns": mtime_ns,  # type: ignore[arg-type]
+                    "mtime_ns": mtime_ns,
                     "mode": mode,
                     "sha256": sha256,
                     "evicted": bool(evicted),
@@ -334,12 +221,12 @@ class State:
                 base=base,
                 identity=_identity_decoder.decode(identity) if identity is not None else None,  # type: ignore[arg-type]
                 local_mode=int(str(local_mode)),
-                slices=self._unpack_slices(slices),
+                slices=self.unpack_slices(slices),
             )
 
     def track(self, items: Iterable[tuple[str, Tracked]], *, finished: bool = True) -> None:
         """Move bases. With `finished` their paths are no longer todo."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             for path, t in items:
                 identity = msgspec.msgpack.encode(t.identity) if t.identity is not None else None
                 db.execute(
@@ -347,7 +234,7 @@ class State:
                     (
                         *(path, str(t.base.kind), msgspec.json.encode(t.base.vector), t.base.size, t.base.mtime_ns),
                         *(t.base.mode, t.base.sha256, int(t.base.evicted), identity, t.local_mode),
-                        self._pack_slices(db, t.slices),
+                        self.pack_slices(db, t.slices),
                     ),
                 )
                 if finished:
@@ -357,7 +244,7 @@ class State:
         """Every path that should be on this disk, sorted, with its file's identity; read in portions."""
         low, high = _range(under)
         while True:
-            rows = self._rows(
+            rows = self.rows(
                 "SELECT path, identity FROM base WHERE path>=? AND path<? AND kind='file' AND evicted=0"
                 " ORDER BY path LIMIT 5000",
                 (low, high),
@@ -370,37 +257,35 @@ class State:
 
     def count(self) -> int:
         """How many files should be on this disk, kept sides of conflicts left out."""
-        rows = self._rows(
-            "SELECT COUNT(*) FROM base WHERE kind='file' AND evicted=0 AND path<'tree0' AND path>='tree/'"
-        )
+        rows = self.rows("SELECT COUNT(*) FROM base WHERE kind='file' AND evicted=0 AND path<'tree0' AND path>='tree/'")
         return int(str(rows[0][0]))
 
     def forget_bases(self) -> None:
         """Compare everything with the vault afresh, as after a loss of state."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("DELETE FROM base")
             db.execute("INSERT OR IGNORE INTO todo SELECT DISTINCT path FROM records")
 
     def reconsider(self) -> None:
         """Have every path of the vault looked at again: what is selected here has changed."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO todo SELECT DISTINCT path FROM records")
 
     # -- staged -------------------------------------------------------------------------------------------------------
 
     def stage(self, items: Iterable[Staged]) -> None:
         """Note contents whose packs are up, so that a push that is cut off resumes where it was."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             for s in items:
                 db.execute(
                     "INSERT OR REPLACE INTO staged VALUES(?,?,?,?,?)",
-                    (s.path, msgspec.msgpack.encode(s.identity), s.size, s.sha256, self._pack_slices(db, s.slices)),
+                    (s.path, msgspec.msgpack.encode(s.identity), s.size, s.sha256, self.pack_slices(db, s.slices)),
                 )
 
     def staged(self, path: str) -> Staged | None:
         """What is already up of a path."""
         with self._lock:
-            rows = self._rows("SELECT identity, size, sha256, slices FROM staged WHERE path=?", (path,))
+            rows = self.rows("SELECT identity, size, sha256, slices FROM staged WHERE path=?", (path,))
             if not rows:
                 return None
             identity, size, sha256, slices = rows[0]
@@ -409,52 +294,24 @@ class State:
                 identity=_identity_decoder.decode(identity),  # type: ignore[arg-type]
                 size=int(str(size)),
                 sha256=str(sha256),
-                slices=self._unpack_slices(slices),
+                slices=self.unpack_slices(slices),
             )
 
     def unstage(self) -> None:
         """Forget all staged contents: their log entry is up."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("DELETE FROM staged")
 
     # -- projects -----------------------------------------------------------------------------------------------------
 
     def projects(self) -> dict[str, str]:
         """Project folder on this device -> its portable name, as decided before."""
-        return {str(r[0]): str(r[1]) for r in self._rows("SELECT key, portable FROM projects")}
+        return {str(r[0]): str(r[1]) for r in self.rows("SELECT key, portable FROM projects")}
 
     def set_project(self, key: str, portable: str) -> None:
         """Decide a project's portable name for good."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO projects VALUES(?,?)", (key, portable))
-
-    # -- slices, with object names as numbers ---------------------------------------------------------------------------
-
-    def _pack_slices(self, db: sqlite3.Connection, slices: tuple[Slice, ...]) -> bytes:
-        packed = []
-        for s in slices:
-            number = self._ids.get(s.object)
-            if number is None:
-                db.execute("INSERT OR IGNORE INTO objects(name) VALUES(?)", (s.object,))
-                number = int(db.execute("SELECT id FROM objects WHERE name=?", (s.object,)).fetchone()[0])
-                if len(self._ids) >= 4096:
-                    self._ids.clear()
-                self._ids[s.object] = number
-            packed.append((number, s.blob, s.start, s.length))
-        return msgspec.msgpack.encode(packed)
-
-    def _unpack_slices(self, packed: object) -> tuple[Slice, ...]:
-        rows = _slices_decoder.decode(packed)  # type: ignore[arg-type]
-        return tuple(Slice(self._name(number), blob, start, length) for number, blob, start, length in rows)
-
-    def _name(self, number: int) -> str:
-        name = self._names.get(number)
-        if name is None:
-            if len(self._names) >= 4096:
-                self._names.clear()
-            name = str(self._rows("SELECT name FROM objects WHERE id=?", (number,))[0][0])
-            self._names[number] = name
-        return name
 
 
 def _record(row: tuple[object, ...]) -> Record:

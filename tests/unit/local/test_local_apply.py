@@ -18,7 +18,7 @@ from claude_syncd.local.trash import Trash
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import InNamespace
+    from tests.unit.local.conftest import InNamespace
 
 WHEN = 1_700_000_000_123_456_789
 
@@ -46,6 +46,12 @@ def put(
     staged.write_at(0, data)
     [result] = applier.commit([Commit(staged, WHEN, mode, expected)])
     return result
+
+
+def put_or_raise(applier: Applier, path: str, data: bytes) -> None:
+    result = put(applier, path, data)
+    if isinstance(result, SyncError):
+        raise result
 
 
 def in_trash(trash: Trash) -> dict[str, bytes]:
@@ -240,9 +246,7 @@ def test_set_meta(applier: Applier, tree: Path) -> None:
 def test_names_that_some_disks_take_for_one_are_refused(applier: Applier, tree: Path, there: str, wanted: str) -> None:
     assert isinstance(put(applier, there, b"1"), Identity)
     with pytest.raises(LocalError, match="collides"):
-        result = put(applier, wanted, b"2")
-        assert isinstance(result, SyncError)
-        raise result
+        put_or_raise(applier, wanted, b"2")
     assert isinstance(put(applier, there, b"3", identity(tree, there)), Identity)
     assert leftovers(tree) == []
 
@@ -378,7 +382,9 @@ def test_a_folder_without_permission_is_told(powerless: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="takes the system call away that only Linux has")
-def test_without_an_atomic_exchange(applier: Applier, tree: Path, trash: Trash, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_atomic_exchange(
+    applier: Applier, tree: Path, trash: Trash, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on file systems that refuse it: the C library's answer is replaced by theirs."""
     from claude_syncd.local import syscalls
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from claude_syncd.local.scan import Found, Problem, look, root_identity, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def everything(_: str) -> bool:

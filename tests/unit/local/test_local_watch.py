@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import InNamespace, Waiting
+    from tests.unit.local.conftest import InNamespace, Waiting
 
     from claude_syncd.local.hints import Hints
 

@@ -1,0 +1,163 @@
+"""An SQLite file with transactions that end in our errors, small words to remember, and slices packed tightly."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from claude_syncd.core.model import Slice
+from claude_syncd.errors import LocalError, StateBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+SCHEMA_VERSION = "1"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS base(
+  path TEXT PRIMARY KEY, kind TEXT NOT NULL, vector BLOB NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+  mode INTEGER NOT NULL, sha256 TEXT NOT NULL, evicted INTEGER NOT NULL, identity BLOB, local_mode INTEGER NOT NULL,
+  slices BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records(
+  path TEXT NOT NULL, device TEXT NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL, vector BLOB NOT NULL,
+  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL, sha256 TEXT NOT NULL, slices BLOB NOT NULL,
+  PRIMARY KEY(path, device)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_by_content ON records(sha256);
+CREATE TABLE IF NOT EXISTS objects(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS todo(path TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS positions(
+  device TEXT PRIMARY KEY, name TEXT NOT NULL, seq INTEGER NOT NULL, sha256 TEXT NOT NULL, time_ns INTEGER NOT NULL)
+  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims(device TEXT PRIMARY KEY, seq INTEGER NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS staged(
+  path TEXT PRIMARY KEY, identity BLOB NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL, slices BLOB NOT NULL)
+  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS projects(key TEXT PRIMARY KEY, portable TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+_slices_decoder = msgspec.msgpack.Decoder(list[tuple[int, int, int, int]])
+_NAMES_KEPT = 4096
+
+
+class Database:
+    """The open file; one process writes at a time, guarded by the lock of the state folder. Safe from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create it. Raises StateBroken when the file is no usable database of this version."""
+        self._path = path
+        self._lock = threading.RLock()
+        self._names: dict[int, str] = {}
+        self._ids: dict[str, int] = {}
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        except (OSError, sqlite3.Error) as error:
+            raise LocalError(f"can't open the state database {path}: {error}") from error
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA cache_size=-4096")
+            self._db.executescript(_SCHEMA)
+            sound = self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            version = self.meta("schema") or SCHEMA_VERSION
+        except sqlite3.OperationalError as error:
+            self._db.close()
+            raise LocalError(f"can't use the state database {path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise StateBroken(f"the state database is damaged: {error}") from error
+        if not sound or version != SCHEMA_VERSION:
+            self._db.close()
+            raise StateBroken(f"the state database is damaged or of another version ({version})")
+        self.set_meta("schema", SCHEMA_VERSION)
+
+    def close(self) -> None:
+        """Write everything out and let go of the file."""
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Raises LocalError for a full or read-only disk, StateBroken."""
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    self._names.clear()
+                    self._ids.clear()
+                    raise
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as error:  # full or read-only disk
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise LocalError(f"can't write the state database {self._path}: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise StateBroken(f"the state database is damaged: {error}") from error
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """The answer to a query."""
+        with self._lock:
+            try:
+                return self._db.execute(query, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                raise LocalError(f"can't read the state database {self._path}: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise StateBroken(f"the state database is damaged: {error}") from error
+
+    def meta(self, key: str) -> str | None:
+        """A remembered word, None if never set."""
+        rows = self.rows("SELECT value FROM meta WHERE key=?", (key,))
+        return str(rows[0][0]) if rows else None
+
+    def set_meta(self, key: str, value: str | None) -> None:
+        """Remember a word; None forgets it."""
+        with self.transaction() as db:
+            if value is None:
+                db.execute("DELETE FROM meta WHERE key=?", (key,))
+            else:
+                db.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (key, value))
+
+    def pack_slices(self, db: sqlite3.Connection, slices: tuple[Slice, ...]) -> bytes:
+        """Slices with object names as numbers, which are given out within the transaction."""
+        packed = []
+        for s in slices:
+            number = self._ids.get(s.object)
+            if number is None:
+                db.execute("INSERT OR IGNORE INTO objects(name) VALUES(?)", (s.object,))
+                number = int(db.execute("SELECT id FROM objects WHERE name=?", (s.object,)).fetchone()[0])
+                if len(self._ids) >= _NAMES_KEPT:
+                    self._ids.clear()
+                self._ids[s.object] = number
+            packed.append((number, s.blob, s.start, s.length))
+        return msgspec.msgpack.encode(packed)
+
+    def unpack_slices(self, packed: object) -> tuple[Slice, ...]:
+        """What `pack_slices` packed."""
+        rows = _slices_decoder.decode(packed)  # type: ignore[arg-type]
+        return tuple(Slice(self._name(number), blob, start, length) for number, blob, start, length in rows)
+
+    def _name(self, number: int) -> str:
+        name = self._names.get(number)
+        if name is None:
+            if len(self._names) >= _NAMES_KEPT:
+                self._names.clear()
+            name = str(self.rows("SELECT name FROM objects WHERE id=?", (number,))[0][0])
+            self._names[number] = name
+        return name

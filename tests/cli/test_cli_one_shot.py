@@ -1,0 +1,74 @@
+"""Without a daemon the same commands do their work themselves: the whole program over a folder as the store."""
+
+from __future__ import annotations
+
+import fcntl
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Desk
+
+
+@pytest.fixture
+def alone(bare: Desk) -> Desk:
+    """A machine with a vault of its own, two files, and no daemon."""
+    tree = bare.home / ".claude"
+    (tree / "agents").mkdir(parents=True)
+    (tree / "CLAUDE.md").write_text("be brief\n")
+    (tree / "agents" / "a.md").write_text("an agent\n")
+    ended = bare.ctl("init", "--folder", str(bare.home / "vault"), "--generate-key", "--device-name", "laptop", "--yes")
+    assert ended.code == 0, ended.err
+    return bare
+
+
+def test_status_push_and_sync(alone: Desk) -> None:
+    before = alone.ctl("status", "--json").json
+    assert before["daemon"] is False
+    assert before["pending"]["upload"] == 2
+    assert before["last_push"] is None
+    assert [line["path"] for line in alone.ctl("push", "--dry-run", "--json").json["diff"]] == [
+        "CLAUDE.md",
+        "agents/a.md",
+    ]
+    assert [line["change"] for line in alone.ctl("diff", "--json").json["diff"]] == ["upload", "upload"]
+    pushed = alone.ctl("push", "--json").json
+    assert (pushed["uploaded"], pushed["requests"]["put"]) == (2, 1)
+    after = alone.ctl("status", "--json").json
+    assert after["pending"]["upload"] == 0
+    assert after["last_push"] is not None
+    assert "(no daemon is running)" in alone.ctl("status").out
+    assert alone.ctl("sync").out == "nothing to do: all is in sync\n"
+    assert alone.ctl("diff").out == "no differences\n"
+
+
+def test_a_pause_survives(alone: Desk) -> None:
+    assert alone.ctl("pause", "--json").json["state"] == "paused"
+    assert alone.ctl("status", "--json").json["state"] == "paused"
+    assert alone.ctl("resume").out == "idle\n"
+    assert alone.ctl("status", "--json").json["state"] == "idle"
+
+
+def test_devices_and_conflicts(alone: Desk) -> None:
+    assert alone.ctl("devices", "rename", "tower").code == 0
+    assert [device["name"] for device in alone.ctl("devices", "--json").json["devices"]] == ["tower"]
+    assert alone.ctl("conflicts", "--json").json == {"conflicts": []}
+    assert alone.ctl("conflicts", "resolve", "--all", "--keep", "local", "--json").json == {"resolved": 0}
+    assert alone.ctl("conflicts", "show", "zz").code in {1, 2}
+
+
+def test_what_a_daemon_would_refuse_is_refused_here_too(alone: Desk) -> None:
+    ended = alone.ctl("push", "--project", "/" + "x" * 5000)
+    assert ended.code == 2
+    assert ended.err.startswith("error: that makes no sense: ")
+    assert alone.ctl("pull", "--from", "").code == 2
+
+
+def test_status_is_answered_while_another_process_works(alone: Desk) -> None:
+    with (alone.state / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert alone.ctl("status").code == 0
+        ended = alone.ctl("push")
+    assert ended.code == 1
+    assert ended.err.startswith("error: ")
