@@ -161,7 +161,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    scope: Literal["portable"] = "portable"
+    scope: Literal["sessions", "portable", "full"] = "portable"
     include: Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_listed)] = ()
     exclude: Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_listed)] = ()
     follow: Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(_listed)] = ()

@@ -14,6 +14,13 @@ from claude_syncd.store.probe import probe
 
 MIB = 1024 * 1024
 
+# For what takes long: S3 once, since its wrappers do nothing there that they don't do elsewhere.
+once_per_store = pytest.mark.parametrize(
+    "store",
+    ["memory", "folder", "folder-opened", "s3", pytest.param("ceph", marks=pytest.mark.servers)],
+    indirect=True,
+)
+
 
 async def put_all(store: Store, objects: dict[str, bytes]) -> None:
     turn = asyncio.Semaphore(32)
@@ -123,6 +130,7 @@ async def test_an_empty_object_is_an_object(store: Store) -> None:
     assert list(await store.list("packs/")) == [ObjectInfo("packs/empty", 0)]
 
 
+@once_per_store
 @pytest.mark.parametrize("size", [1, MIB + 1, 32 * MIB])
 async def test_objects_of_every_size(store: Store, size: int) -> None:
     data = secrets.token_bytes(4096) * (size // 4096) + secrets.token_bytes(size % 4096)
@@ -181,6 +189,7 @@ async def test_a_listing_is_by_prefix_and_in_order(store: Store) -> None:
     assert await names(store, "c") == []
 
 
+@once_per_store
 async def test_a_listing_of_many_objects_is_complete(store: Store) -> None:
     written = {f"devices/{n % 3}/packs/{n:05}": b"x" * (n % 7) for n in range(2_501)}
     await put_all(store, written)

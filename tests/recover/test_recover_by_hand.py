@@ -35,7 +35,9 @@ def blocks() -> dict[str, list[str]]:
     """The document's shell commands under the heading of each."""
     found: dict[str, list[str]] = {}
     heading = ""
-    for line, block in re.findall(r"^#+ ([^\n]*)$|^```bash\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL):
+    for line, block in re.findall(
+        r"^#+ ([^\n]*)$|^```bash\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL
+    ):
         if line:
             heading = line
         else:
@@ -86,7 +88,7 @@ class Device:
                     seq=self._seq,
                     vector={**(ancestors or {}), self._id: self._seq},
                     size=len(content),
-                    mtime_ns=MTIME * 10**9 + 999_999_999,
+                    mtime_ns=MTIME * 10**9 + 500_000_000,
                     mode=0o640,
                     sha256=hashlib.sha256(content).hexdigest(),
                 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked."""
+    """What was asked; names of headers in lower case."""
 
     method: str
     path: str
@@ -35,9 +39,16 @@ def s3_error(status: int, code: str, headers: dict[str, str] | None = None) -> A
 
 
 class AnswerServer:
-    """Gives each of `answers` once, in turn, the last one again and again; `requests` are those that came."""
+    """Gives each of `answers` once, in turn, the last one again and again; `requests` are those that came.
 
-    def __init__(self) -> None:
+    It speaks TLS with `certificate`, a file that holds its key as well.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self._tls = None
+        if certificate is not None:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.load_cert_chain(certificate)
         self.answers: deque[Answer] = deque()
         self.requests: list[Request] = []
         self.endpoint = ""
@@ -47,9 +58,9 @@ class AnswerServer:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
-        self.endpoint = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.endpoint = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -57,6 +68,10 @@ class AnswerServer:
 
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.read()
-        self.requests.append(Request(request.method, request.path_qs, dict(request.headers), body))
+        self.requests.append(
+            Request(
+                request.method, request.path_qs, {name.lower(): value for name, value in request.headers.items()}, body
+            )
+        )
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.popleft()
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)

@@ -17,7 +17,9 @@ from pathlib import Path
 from s3_server import end_process, free_port, make_bucket, s3_client, wait_for_port, wait_until
 
 START_WITHIN = 120.0
-_PORT_ATTEMPTS = 3
+_ATTEMPTS = 6
+"""A process of Ceph's that has just begun is now and then turned away by the monitor (`wrong fsid`, EPERM)."""
+
 
 _CONFIG = """\
 [global]
@@ -109,12 +111,19 @@ class CephServer:
         disk = str(uuid.uuid4())
         self._run("ceph", "osd", "new", disk)
         self._run("ceph-osd", "--id", "0", "--mkfs", "--osd-uuid", disk)
-        self._spawn("ceph-osd", "--id", "0")
-        if not wait_until(self._disk_is_up, START_WITHIN):
-            raise RuntimeError(f"the disk did not start:\n{self._said()}")
+        self._start_disk()
+
+    def _start_disk(self) -> None:
+        for _ in range(_ATTEMPTS):
+            self._spawn("ceph-osd", "--id", "0")
+            process = self._processes[-1]
+            if wait_until(self._disk_is_up, START_WITHIN, lambda: process.poll() is not None):  # noqa: B023 - used at once
+                return
+            end_process(self._processes.pop())
+        raise RuntimeError(f"the disk did not start:\n{self._said()}")
 
     def _start_gateway(self) -> None:
-        for _ in range(_PORT_ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             port = free_port()  # chosen late: another server may take it meanwhile
             self._spawn("radosgw", "--name", "client.rgw.a", "--rgw-frontends", f"beast endpoint=127.0.0.1:{port}")
             if wait_for_port(port, START_WITHIN, self._processes[-1]):
@@ -124,12 +133,7 @@ class CephServer:
         raise RuntimeError(f"the gateway did not start:\n{self._said()}")
 
     def _disk_is_up(self) -> bool:
-        try:
-            state = json.loads(self._run("ceph", "osd", "stat", "--format", "json"))
-        except RuntimeError as e:  # the monitor is not ready for questions yet
-            print(e, flush=True)
-            return False
-        return bool(state["num_up_osds"])
+        return bool(json.loads(self._run("ceph", "osd", "stat", "--format", "json"))["num_up_osds"])
 
     def _add_user(self, name: str, access_key: str, secret_key: str) -> None:
         keys = ("--access-key", access_key, "--secret-key", secret_key)
@@ -160,12 +164,14 @@ class CephServer:
             return False
 
     def _run(self, *command: str) -> bytes:
-        done = subprocess.run(
-            [*command, "--conf", str(self._config)], capture_output=True, check=False, timeout=START_WITHIN
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command[:3])} failed:\n{done.stderr.decode(errors='replace')}")
-        return done.stdout
+        error = b""
+        for _ in range(_ATTEMPTS):
+            whole = [*command, "--conf", str(self._config)]
+            done = subprocess.run(whole, capture_output=True, check=False, timeout=START_WITHIN)
+            if done.returncode == 0:
+                return done.stdout
+            error = done.stderr
+        raise RuntimeError(f"{' '.join(command[:3])} failed:\n{error.decode(errors='replace')}")
 
     def _said(self) -> str:
         """The end of everything that the servers said."""

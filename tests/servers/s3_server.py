@@ -26,10 +26,7 @@ _PORT_ATTEMPTS = 5
 
 
 class S3Server:
-    """Start it, use `endpoint`, `bucket`, `access_key` and `secret_key`, stop it. Nothing of it is left afterwards.
-
-    `stop` and `start` again for a server that was away and kept its objects; `remove` in the end if so.
-    """
+    """Start it, use `endpoint`, `bucket`, `access_key` and `secret_key`, stop it. Nothing of it is left afterwards."""
 
     def __init__(self, bucket: str = "vaults") -> None:
         self.bucket = bucket
@@ -131,7 +128,7 @@ def s3_client(endpoint: str, access_key: str, secret_key: str) -> Any:
 
 
 def make_bucket(endpoint: str, access_key: str, secret_key: str, bucket: str) -> None:
-    """Make a bucket; the port may be open before the server is ready, so this tries for a while."""
+    """Make a bucket."""
     client = s3_client(endpoint, access_key, secret_key)
     try:
         client.create_bucket(Bucket=bucket)

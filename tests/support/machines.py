@@ -34,6 +34,14 @@ QUICK: dict[str, str] = {
     "CLAUDE_SYNC_POLL__ROSTER": "2",
 }
 """Settings with which a test need not wait long for a daemon."""
+ON_REQUEST: dict[str, str] = {
+    "CLAUDE_SYNC_DEBOUNCE__QUIET": "3600",
+    "CLAUDE_SYNC_DEBOUNCE__LIMIT": "3600",
+    "CLAUDE_SYNC_POLL__ACTIVE": "3600",
+    "CLAUDE_SYNC_POLL__IDLE": "3600",
+    "CLAUDE_SYNC_POLL__ROSTER": "3600",
+}
+"""Settings with which a daemon syncs when a command asks, and never by itself."""
 _HISTORY_PROJECT = re.compile(rb'"project":\s*"[^"]*?/(dev/[^"]*)"')
 
 

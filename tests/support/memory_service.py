@@ -92,6 +92,7 @@ class MemoryService:
             raise errors.Held("612 of 900 files vanished at once")
         match request.project:
             case "/slow":
+                progress(Progress(phase="waiting", done=0, total=0))
                 await self.gate.wait()
             case "/offline":
                 raise errors.StoreUnavailable("the store can't be reached: timed out")

@@ -99,7 +99,8 @@ def local_project(portable: str, homes: tuple[str, ...]) -> str:
     """The name of the project folder on this device. Raises FormatError for what `portable_project` can't return."""
     if portable.startswith("~="):
         rel = unquote(portable[2:], errors="replace")
-        if not rel or len(portable) > MAX_PART_BYTES or "~=" + quote(rel, safe="") != portable:
+        climbs = any(part in {"", ".", ".."} for part in rel.split("/"))
+        if climbs or len(portable) > MAX_PART_BYTES or "~=" + quote(rel, safe="") != portable:
             raise FormatError(f"the project name {portable[:120]!a} is malformed")
         return encode_key(_join(_home(homes), rel))
     if portable == "~" or portable.startswith("~-"):

@@ -119,8 +119,8 @@ def _decompress(packed: bytes, limit: int, what: str) -> bytes:
 
 
 def _pyrage() -> Any:
-    # pyrage ships no type information, and loading it costs 10 ms that most commands need not pay.
-    import pyrage  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
+    # Loading it costs 10 ms that most commands need not pay.
+    import pyrage  # noqa: PLC0415 - see above
 
     return pyrage
 

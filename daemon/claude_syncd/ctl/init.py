@@ -33,7 +33,7 @@ _COMMAND = Command(
         Option("--passphrase-stdin", "the passphrase (or recovery code) is the first line of the input"),
         Option("--generate-key", "a new vault without a passphrase: only the recovery code opens it elsewhere"),
         Option("--device-name", "what this device is called; the host's name if not given", metavar="NAME"),
-        Option("--scope", "what is synced", choices=("portable",)),
+        Option("--scope", "what is synced", choices=("sessions", "portable", "full")),
         Option("--yes", "do not ask", short="-y"),
         Option("--force", "replace the key and the settings that this device has"),
         Option("--json", "print one JSON object"),

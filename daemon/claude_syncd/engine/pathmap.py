@@ -45,12 +45,10 @@ class PathMap:
         """The portable path of a selected file of the tree; None for a name that can't travel."""
         if not unicodedata.is_normalized("NFC", rel):
             rel = unicodedata.normalize("NFC", rel)
-        path = to_portable(rel, self.project_of)
         try:
-            check_portable(path)
+            return to_portable(rel, self.project_of)
         except FormatError:
             return None
-        return path
 
     def spot(self, path: str) -> Spot | None:
         """Where a portable path belongs here; None where it is out of scope, denied or unsafe."""

@@ -251,7 +251,7 @@ async def test_stopping_tells_who_waits_and_leaves_nothing_behind(served: Served
         await served.stop()
     status, content = await plain
     assert (status, json.loads(content)["error"]) == (503, "the daemon stopped before the push was done")
-    assert [name for name, _ in events((await streamed)[1])] == ["error"]
+    assert [name for name, _ in events((await streamed)[1])] == ["progress", "error"]
     assert [name for name, _ in events((await watching)[1])] == ["status"]
     assert list(served.path.parent.iterdir()) == []
     with pytest.raises(errors.NoDaemon):

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from devices import Device, Vault, settle
+from devices import SESSION, Device, Vault, settle
 
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.round import Direction, Limits
@@ -342,7 +342,7 @@ async def test_a_restored_state_catches_up_with_its_own_area(vault: Vault, tmp_p
         await ann.start()
         ann.write("CLAUDE.md", "three\n", age=10)
         await ann.sync()
-    assert sorted(n for n in vault.objects if "/log/" in n)[-1].endswith("000000000003")
+    assert max(n for n in vault.objects if "/log/" in n).endswith("000000000003")
 
 
 async def test_a_cloned_device_takes_a_new_id(vault: Vault, tmp_path: Path, stack: ExitStack) -> None:
@@ -402,8 +402,7 @@ async def test_a_running_session_is_parked(pair: Pair) -> None:
     ann, bob = pair
     ann.write(ann.transcript(), row(1))
     await settle(ann, bob)
-    session = '{"pid":%d,"sessionId":"11111111-2222-4333-8444-555555555555"}' % os.getpid()
-    bob.write(f"sessions/{os.getpid()}.json", session)
+    bob.write(f"sessions/{os.getpid()}.json", f'{{"pid":{os.getpid()},"sessionId":"{SESSION}"}}')
     ann.append(ann.transcript(), row(2))
     await ann.sync()
     result = await bob.sync()
@@ -455,6 +454,16 @@ async def test_a_scope_that_widens_fetches_what_was_left_out(vault: Vault, tmp_p
     assert ann.has("agents/x.md")
 
 
+@pytest.mark.parametrize("name", ["a\\b.md", "a\u200bb.md", "cafe\u0301.md", "a\nb.md"])
+async def test_a_name_that_cannot_travel_is_a_problem_to_show_and_stops_nothing(pair: Pair, name: str) -> None:
+    ann, bob = pair
+    ann.write(f"skills/x/{name}", "x")
+    ann.write("skills/x/good.md", "x")
+    await settle(ann, bob)
+    assert list(bob.tree()) == ["skills/x/good.md"]
+    assert ann.site.problems
+
+
 async def test_secrets_stay_here(pair: Pair) -> None:
     ann, bob = pair
     for name in (".credentials.json", "ide/1.lock", "session-env/x", "skills/s/.env"):
@@ -470,7 +479,7 @@ async def test_a_damaged_object_changes_nothing_and_is_named(pair: Pair) -> None
     await settle(ann, bob)
     ann.write("CLAUDE.md", "two\n", age=50)
     await ann.sync()
-    name = sorted(n for n in ann.vault.objects if f"{ann.site.me}/log/" in n)[-1]
+    name = max(n for n in ann.vault.objects if f"{ann.site.me}/log/" in n)
     good = ann.vault.objects[name]
     ann.vault.objects[name] = good[:-1] + bytes([good[-1] ^ 1])
     await bob.sync()

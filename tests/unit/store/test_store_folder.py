@@ -270,7 +270,7 @@ async def main(disk):
     found["after"] = await attempt(store.put("packs/after", bytes(1000)))
     found["names"] = [info.name for info in await store.list("")]
     found["left"] = [path.name for path in Path(disk, "vault", "tmp").iterdir()]
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)
     found["read-only"] = await attempt(store.put("packs/ro", bytes(10)))
     found["readable"] = await attempt(store.get("packs/small"))
     print(json.dumps(found))

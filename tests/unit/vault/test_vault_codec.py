@@ -1,5 +1,6 @@
 import hashlib
 import string
+import struct
 from collections.abc import Callable
 
 import msgspec
@@ -133,6 +134,22 @@ def test_a_pack_reads_back_from_all_of_it_or_from_its_end(plains: list[bytes]) -
 def test_a_packs_name_is_the_digest_of_what_the_mac_follows() -> None:
     name, data = codec.encode_pack(KEYS, DEVICE, [codec.seal_chunk(KEYS, b"plain")])
     assert name == layout.pack_name(DEVICE, hashlib.sha256(data[:-32]).hexdigest())
+
+
+def test_the_mac_is_the_documented_one() -> None:
+    name, data = codec.encode_pack(KEYS, DEVICE, [codec.seal_chunk(KEYS, b"plain")])
+    index_offset, index_length = struct.unpack(">QI", data[-44:-32])
+    mac_key = hashlib.blake2b(b"mac", key=KEYS.current.secret, digest_size=32, person=b"claude-syncd-v1").digest()
+    covered = [
+        KEYS.vault_id.encode(),
+        struct.pack(">H", len(name)),
+        name.encode(),
+        b"CSYN" + bytes([1, 3, 0, 1]),
+        data[-44:-32],
+        data[index_offset : index_offset + index_length],
+    ]
+    expected = hashlib.blake2b(b"".join(covered), key=mac_key, digest_size=32, person=b"claude-syncd-mac").digest()
+    assert data[-32:] == expected
 
 
 def test_a_roster_entry_reads_back() -> None:

@@ -6,7 +6,6 @@ import pytest
 from vault_samples import sample_keys
 
 from claude_syncd.crypto import seal
-from claude_syncd.crypto.keys import VaultKeys
 from claude_syncd.crypto.passphrase import Argon2
 from claude_syncd.crypto.recovery import new_code, parse_code, recovery_identity
 from claude_syncd.errors import AlreadyExists, FormatError, IntegrityError, UsageError, VaultError, WrongKey
@@ -261,6 +260,5 @@ def test_a_slot_that_holds_something_else_is_refused() -> None:
     sealed = seal.encrypt_to(seal.recipient_of(identity), b"hello")
     with pytest.raises(FormatError, match="key slot x"):
         slots.open_slot("x", sealed, identity)
-    keys: VaultKeys = sample_keys()
-    assert slots.open_slot("x", sealed, keys.current.identity) is None
+    assert slots.open_slot("x", sealed, sample_keys().current.identity) is None
     assert slots.kind_of("x-1") is None

@@ -181,15 +181,18 @@ async def test_a_failed_upload_reaches_the_feeder_and_ends_the_rest(keys: VaultK
             cancelled.append(name)
             raise
 
+    async def feed(writer: Writer) -> None:
+        for plain in noise(20, 1000):
+            await writer.add(plain)
+            await settled()
+
     started: list[str] = []
     noted: list[str] = []
     async with Writer(
         keys, DEVICE, 1, upload, Inline(), noted=lambda name, _: noted.append(name), inline_limit=0, pack_limit=3000
     ) as writer:
         with pytest.raises(StoreUnavailable, match="no network"):
-            for plain in noise(20, 1000):
-                await writer.add(plain)
-                await settled()
+            await feed(writer)
         for again in (writer.add(b"more"), writer.finish()):
             with pytest.raises(StoreUnavailable, match="no network"):
                 await again
@@ -201,11 +204,14 @@ async def test_a_chunk_that_can_not_be_sealed_is_refused(keys: VaultKeys, execut
     async def upload(name: str, data: bytes) -> None:
         raise AssertionError("nothing to upload")
 
+    async def push(writer: Writer) -> None:
+        for plain in (b"fine", b"", b"fine"):
+            await writer.add(plain)
+        await writer.finish()
+
     async with Writer(keys, DEVICE, 1, upload, executor) as writer:
-        await writer.add(b"fine")
-        with pytest.raises(FormatError, match="1 MiB"):  # noqa: PT012 - add may notice it, or finish
-            await writer.add(b"")
-            await writer.finish()
+        with pytest.raises(FormatError, match="1 MiB"):
+            await push(writer)
 
 
 async def test_leaving_early_ends_what_is_under_way(keys: VaultKeys) -> None:

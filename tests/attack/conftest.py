@@ -1,0 +1,3 @@
+from device_fixtures import stack
+
+__all__ = ["stack"]
