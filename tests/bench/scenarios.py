@@ -214,7 +214,7 @@ def latency(bench: Bench) -> str:
         tool.prepare(first / ".claude", first)
         a = tool.machine
         b = tool.a_machine("b", bench.folder())
-        b.init(passphrase="benchmark passphrase")
+        b.init()
         for machine in (a, b):
             machine.start()
         wait_until(partial(_equal, a, b), 60, "A and B are equal", [a, b])

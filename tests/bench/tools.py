@@ -8,15 +8,13 @@ import subprocess
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from machines import QUICK, Machine
+from machines import PASSPHRASE, QUICK, Machine
 from measure import Run, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from places import Place
-
-WORD = "benchmark passphrase"
 
 
 class Tool(ABC):
@@ -58,7 +56,12 @@ class Restic(Tool):
             keys = {"AWS_ACCESS_KEY_ID": place.s3.access_key, "AWS_SECRET_ACCESS_KEY": place.s3.secret_key}
         else:
             where, keys = str(place.folder), {}
-        self.environment = {"RESTIC_REPOSITORY": where, "RESTIC_PASSWORD": WORD, "HOME": str(self.work), **keys}
+        self.environment = {
+            "RESTIC_REPOSITORY": where,
+            "RESTIC_PASSWORD": PASSPHRASE,
+            "HOME": str(self.work),
+            **keys,
+        }
         run(["restic", "init", *self._cache("a")], self.environment)
 
     def _cache(self, machine: str) -> list[str]:
@@ -83,7 +86,7 @@ class Rclone(Tool):
     def prepare(self, tree: Path, home: Path) -> None:
         self.tree = tree
         place = self.place
-        done = subprocess.run(["rclone", "obscure", WORD], capture_output=True, text=True, check=True)
+        done = subprocess.run(["rclone", "obscure", PASSPHRASE], capture_output=True, text=True, check=True)
         self.environment = {
             "HOME": str(self.work),
             "RCLONE_CONFIG": str(self.work / "rclone.conf"),
@@ -118,7 +121,7 @@ class Ours(Tool):
     def prepare(self, tree: Path, home: Path) -> None:
         self.home = home
         self.machine = self.a_machine("a", tree)
-        self.machine.init(passphrase=WORD)
+        self.machine.init()
 
     def a_machine(self, name: str, tree: Path) -> Machine:
         """A machine with its state in `work`; its tree and home are the given ones."""
@@ -143,7 +146,7 @@ class Ours(Tool):
     def pull(self, target: Path) -> Run:
         shutil.rmtree(self.work / "b", ignore_errors=True)
         machine = self.a_machine("b", target)
-        machine.init(passphrase=WORD)
+        machine.init()
         return run([Machine.command(), "pull", "--json"], machine.environment)
 
     def detail(self, done: Run) -> str:

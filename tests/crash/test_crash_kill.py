@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from claude_paths import encode
-from machines import QUICK, settle
+from machines import QUICK, settle, start_all
 from realistic_text import Conversation
 from realistic_tree import EPOCH, quick_tree
 from waiting import wait_until
@@ -102,7 +102,7 @@ def _crash_rounds(lab: Lab, rounds: int, report: Callable[[str], None]) -> None:
     quick_tree(machines[0].tree, machines[0].home)
     for machine in machines:
         machine.init()
-        machine.start()
+    start_all(machines)
     writers = [Writer(machine, number, seed + number) for number, machine in enumerate(machines, 1)]
     for writer in writers:
         writer.start()
@@ -114,8 +114,7 @@ def _crash_rounds(lab: Lab, rounds: int, report: Callable[[str], None]) -> None:
             wait_until(partial(_further, writers, enough), 30, "lines were written")
             for machine in victims:
                 machine.kill()
-            for machine in victims:
-                machine.start()
+            start_all(victims)
     finally:
         words = [word for writer in writers for word in writer.end()]
     settle(machines, timeout=120)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from claude_paths import encode
-from machines import ON_REQUEST, QUICK, differences, sync_all
+from machines import ON_REQUEST, QUICK, differences, start_all, sync_all
 from realistic_text import Conversation
 from realistic_tree import EPOCH, quick_tree
 from waiting import wait_until
@@ -30,9 +30,8 @@ def pair(folder_lab: Lab) -> tuple[Machine, Machine]:
     quick_tree(a.tree, a.home)
     for machine in (a, b):
         machine.init()
-    for machine in (a, b):
-        machine.start()
-    sync_all([a, b])
+        machine.sync()
+    start_all([a, b])
     assert differences([a, b]) == []
     return a, b
 

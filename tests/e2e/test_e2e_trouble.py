@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from machines import differences, settle, sync_all
+from machines import differences, settle, start_all, sync_all
 from realistic_tree import quick_tree
 from waiting import wait_until
 
@@ -36,8 +36,7 @@ def pair(folder_lab: Lab) -> tuple[Machine, Machine]:
 
 def test_a_store_that_is_gone_comes_back(pair: tuple[Machine, Machine], folder_vault: FolderVault) -> None:
     a, b = pair
-    a.start()
-    b.start()
+    start_all([a, b])
     settle([a, b])
     away = folder_vault.folder.with_name("away")
     folder_vault.folder.rename(away)
@@ -145,8 +144,7 @@ def test_a_machine_whose_clock_is_wrong_by_a_day(folder_lab: Lab, offset: str) -
     quick_tree(a.tree, a.home)
     a.init()
     b.init()
-    a.start()
-    b.start()
+    start_all([a, b])
     settle([a, b])
     for machine in (a, b):
         (machine.tree / f"rules/of-{machine.name}.md").write_text("# New\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from claude_paths import encode, portable, travels
-from machines import ON_REQUEST, differences, settle
+from machines import ON_REQUEST, differences, settle, start_all
 from realistic_text import Conversation
 from realistic_tree import EPOCH, SECRET, quick_tree, small_tree
 from waiting import wait_until
@@ -48,8 +48,7 @@ def _whole_tree_arrives(lab: Lab, files: int) -> None:
     a, b = _pair(lab, files)
     before = a.snapshot()
     assert len(before) == files
-    a.start()
-    b.start()
+    start_all([a, b])
     settle([a, b], timeout=240)
     assert b.snapshot() == before
     assert a.snapshot() == before
@@ -123,8 +122,7 @@ def test_changes_travel_both_ways(lab: Lab) -> None:
 
     a, b = _pair(lab)
     random = Random(7)
-    a.start()
-    b.start()
+    start_all([a, b])
     settle([a, b])
     transcripts = sorted(p for p in a.snapshot() if p.startswith("projects/~") and p.count("/") == 2)
 
@@ -163,8 +161,7 @@ def test_a_new_project_travels_while_both_run(lab: Lab) -> None:
     from random import Random
 
     a, b = _pair(lab)
-    a.start()
-    b.start()
+    start_all([a, b])
     settle([a, b])
     session = "0aafeadc-0000-4000-8000-000000000001"
     folder = a.tree / "projects" / encode(str(a.home / "dev/brand-new"))
@@ -202,8 +199,7 @@ def test_prompt_histories_are_united(folder_lab: Lab) -> None:
 
 def test_a_third_device_joins_late_and_takes_part(lab: Lab) -> None:
     a, b = _pair(lab)
-    a.start()
-    b.start()
+    start_all([a, b])
     settle([a, b])
     c = lab.machine("c")
     (c.tree / "agents").mkdir()

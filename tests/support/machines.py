@@ -145,16 +145,24 @@ class Machine:
 
     # The daemon
 
-    def start(self, *wrapper: str) -> Machine:
-        """Start the daemon (behind the command `wrapper`, if one is given) and wait until it answers."""
+    def start(self) -> Machine:
+        """Start the daemon and wait until it answers."""
+        self.spawn()
+        self.wait_for_answer()
+        return self
+
+    def spawn(self) -> None:
+        """Start the daemon."""
         assert self.daemon is None, f"{self.name}: the daemon runs already"
         with (self.folder / "daemon.out").open("ab") as out:
             self.daemon = subprocess.Popen(
-                [*wrapper, self.command("claude-syncd")], env=self.environment, cwd=self.home,
+                [self.command("claude-syncd")], env=self.environment, cwd=self.home,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
+
+    def wait_for_answer(self) -> None:
+        """Until the daemon that was started answers."""
         wait_until(self._answers, START_TIMEOUT, f"the daemon of {self.name} answers", [self])
-        return self
 
     def _answers(self) -> bool:
         if self.daemon is not None and self.daemon.poll() is not None:
@@ -237,11 +245,19 @@ class Machine:
         """For a failure: the status and the ends of the logs."""
         done = self.ctl("status", "--json", check=False, timeout=20)
         lines = [f"--- {self.name}: status ({done.returncode}) {done.stdout.strip()} {done.stderr.strip()}"]
-        for log in (self.folder / "daemon.out", self.state / "log" / "claude-syncd.log"):
+        for log, count in ((self.folder / "daemon.out", 5), (self.state / "log" / "claude-syncd.log", 15)):
             if log.exists():
                 lines.append(f"--- {self.name}: end of {log.name}")
-                lines += log.read_text(errors="replace").splitlines()[-15:]
+                lines += log.read_text(errors="replace").splitlines()[-count:]
         return "\n".join(lines)
+
+
+def start_all(machines: Sequence[Machine]) -> None:
+    """Start the daemons of all and wait until they answer."""
+    for machine in machines:
+        machine.spawn()
+    for machine in machines:
+        machine.wait_for_answer()
 
 
 def differences(machines: Sequence[Machine]) -> list[str]:

@@ -12,6 +12,7 @@ from claude_syncd.app.compose import intervals, load_settings, opened_site, open
 from claude_syncd.app.service import DaemonService
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import report
+from claude_syncd.engine.round import remembered_hold
 from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.survey import survey
 from claude_syncd.errors import Held, LocalError, SyncError
@@ -71,7 +72,7 @@ class OneShotService:
                 error = found
             incoming = set(site.state.todo())
             pending = Pending(upload=len(waiting - incoming), download=len(incoming))
-            return report.status(site, pending=pending, error=error, daemon=False)
+            return report.status(site, pending=pending, hold=remembered_hold(site.state), error=error, daemon=False)
 
     def run(self, kind: Kind, request: RunRequest, progress: Callable[[Progress], None]) -> RunResult | list[DiffLine]:
         """See OneShot."""

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.push import Pushed
     from claude_syncd.engine.site import Site
+    from claude_syncd.local.state import State
 
 _PORTION = 512  # paths decided in one go off the loop
 _PASSES = 4  # upload or download, then the kept side of a conflict, then its publication; one to spare
 _PUBLISHED = frozenset({Action.UPLOAD, Action.DELETE})
 _ACCEPTED = "deletions_accepted"
+_HOLD = "hold"
 
 
 class Direction(Flag):
@@ -73,15 +75,19 @@ class Tally:
 
 
 class Round:
-    """Runs rounds, one at a time, and remembers which paths may need one: `dirty`."""
+    """Runs rounds, one at a time, and remembers which paths may need one: `dirty`.
+
+    `failures`: what the last round could not read or write here, in words; the rest of it was done.
+    """
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.poller = Poller(site)
         self.outbox = Outbox(site.places.outbox)
         self.dirty: set[str] = set()
-        self.hold: Hold | None = None
+        self.hold: Hold | None = remembered_hold(site.state)
         self.pending = Pending()
+        self.failures: list[str] = []
         self._lock = asyncio.Lock()
 
     @property
@@ -108,9 +114,10 @@ class Round:
 
     async def accept(self) -> None:
         """The user's word that what is held is right: it is done in the next round."""
-        hold, self.hold = self.hold, None
+        hold = self.hold
         if hold is not None:
             await self.site.off_loop(_accept, self.site, hold)
+        await self._held(None)
 
     async def look(self, limits: Limits | None = None) -> Plan:
         """The Plan for everything that waits, without acting on it."""
@@ -132,7 +139,7 @@ class Round:
         async with self._lock:
             if self.hold is not None and self.hold.reason is not HoldReason.MASS_DELETION:
                 raise Held(self.hold.message, hint=self.hold.hint)
-            self.hold = None  # files that vanished may have come back: it is found out anew
+            await self._held(None)  # files that vanished may have come back: it is found out anew
             before = self.site.counter.snapshot()
             tally = Tally()
             try:
@@ -147,6 +154,10 @@ class Round:
                 raise
             finally:
                 self.dirty |= tally.later
+            problems = self.site.problems
+            self.failures = [
+                problems[key] for path in tally.later for key in (f"read:{path}", f"apply:{path}") if key in problems
+            ]
             traffic = self.site.counter.snapshot() - before
             return RunResult(
                 uploaded=tally.uploaded,
@@ -247,15 +258,21 @@ class Round:
         vanished = sum(i.spot.root is Root.TREE for i in plan.of(Action.DELETE, Action.EVICT))
         hold = deletion_hold(vanished, await self.site.off_loop(self.site.state.count))
         if hold is not None and await self.site.off_loop(self.site.state.meta, _ACCEPTED) is None:
-            self.hold = hold
+            await self._held(hold)
             raise Held(hold.message, hint=hold.hint)
+
+    async def _held(self, hold: Hold | None) -> None:
+        """Remember the hold, also for whoever asks while no daemon runs."""
+        if hold != self.hold or hold is not None:
+            await self.site.off_loop(remember_hold, self.site, hold)
+        self.hold = hold
 
     async def _check_root(self) -> None:
         """Hold when the tree is gone or is another folder than it was."""
         before, now = await self.site.off_loop(_roots, self.site)
         if self.hold is None or self.hold.reason is not HoldReason.MASS_DELETION:
-            self.hold = root_hold(before, now)
-        if self.hold is not None:
+            await self._held(root_hold(before, now))
+        if self.hold is not None and self.hold.reason is not HoldReason.MASS_DELETION:
             raise Held(self.hold.message, hint=self.hold.hint)
         if now is None:
             raise LocalError(
@@ -293,6 +310,17 @@ def _roots(site: Site) -> tuple[RootIdentity | None, RootIdentity | None]:
     except LocalError:
         return before, None
     return before, RootIdentity(path=str(tree.resolve()), device=device, inode=inode)
+
+
+def remembered_hold(state: State) -> Hold | None:
+    """The hold that the last round ended with, if it did."""
+    known = state.meta(_HOLD)
+    return msgspec.json.decode(known, type=Hold) if known is not None else None
+
+
+def remember_hold(site: Site, hold: Hold | None) -> None:
+    """Keep it in the state."""
+    site.state.set_meta(_HOLD, msgspec.json.encode(hold).decode() if hold is not None else None)
 
 
 def _remember_root(site: Site, root: RootIdentity) -> None:

@@ -115,12 +115,16 @@ class Supervisor:
             self._rescans.add("")  # hints may be on their way still
             await self._look()
             await self._prepare()
+            if Direction.PULL in direction:
+                await self.round.poller.roster()
             result = await self.round.run(direction, limits)
         except SyncError as error:
             self._failed(error)
             raise
         await self._succeeded(direction, news=result.downloaded > 0)
         self._schedule.soon(time.monotonic() + self._intervals.active)
+        if self.error is not None:
+            raise self.error
         return result
 
     async def plan(self, limits: Limits) -> list[DiffLine]:
@@ -128,6 +132,7 @@ class Supervisor:
         self._rescans.add("")
         await self._look()
         await self._prepare()
+        await self.round.poller.roster()
         await self.round.poller.others()
         plan = await self.round.look(limits)
         positions = await self.site.off_loop(self.site.state.positions)
@@ -314,9 +319,12 @@ class Supervisor:
             raise
 
     async def _succeeded(self, direction: Direction, *, news: bool) -> None:
-        if self.error is not None:
+        error = _partly_failed(self.round.failures)
+        if error is None and self.error is not None:
             _log.info("recovered", after=str(self.error))
-        self.error = None
+        elif error is not None and str(error) != str(self.error):
+            _log.warning("some files could not be synced", error=str(error))
+        self.error = error
         self.rounds += 1
         site = self.site
         stamp = report.timestamp(site.now_ns())
@@ -352,6 +360,14 @@ class Supervisor:
     async def _tell(self) -> None:
         if self._listeners:
             self._announce(await self.status())
+
+
+def _partly_failed(failures: list[str]) -> LocalError | None:
+    """The error of a round that did all but some files; it goes on with the others as usual."""
+    if not failures:
+        return None
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return LocalError(f"{failures[0]}{more}", hint="the other files were synced; this is tried again by itself")
 
 
 def project_prefix(site: Site, folder: str) -> str:

@@ -71,6 +71,7 @@ def scan(
     """
     if not root.is_dir():
         raise LocalError(f"the folder {root} is not there", hint="mount or restore it, or set CLAUDE_CONFIG_DIR")
+    before = root_identity(root)
     walk = Walk(root, Allowed.of(root, follow), descends, problems)
     start: list[tuple[str, Where]] = []
     if under == "":
@@ -83,6 +84,13 @@ def scan(
         elif found is not None and descends(under):
             start.append((under, found))
     yield from walk.files(start, wanted)
+    # Moved away or unmounted in the middle, every folder that was still to come looked as if it had been deleted.
+    try:
+        same = root_identity(root) == before
+    except LocalError:
+        same = False
+    if not same:
+        problems.append(Problem("", f"the folder {root} was replaced while it was scanned", blind=True))
 
 
 def look(root: Path, path: str, follow: tuple[Path, ...] = ()) -> Found | None:
@@ -168,9 +176,7 @@ class Walk:
                     else:
                         yield entry_path, entry
         except (FileNotFoundError, NotADirectoryError):
-            # Gone meanwhile: empty. Not so the tree itself, which must never look like a deletion of everything.
-            if path == "":
-                self._blind("", f"the folder {self.root} vanished")
+            return  # gone meanwhile: empty; whether it was the tree itself is seen at the end
         except OSError as error:
             self._blind(path, str(local_error(error, "read the folder", where.real)))
 

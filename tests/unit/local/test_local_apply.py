@@ -13,7 +13,7 @@ from claude_syncd.core.model import Identity
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Applier, Commit
 from claude_syncd.local.scan import look
-from claude_syncd.local.trash import Trash
+from claude_syncd.local.trash import Slot, Trash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,6 +216,25 @@ def test_removing_what_changed_is_refused(applier: Applier, tree: Path) -> None:
         applier.remove("gone/gone", first)
 
 
+def test_removing_what_changes_at_the_last_moment_is_undone(tree: Path, tmp_path: Path) -> None:
+    """Between the look at the file and its removal somebody puts another one there; it gets its name back."""
+
+    class Interfering(Trash):
+        def slot(self) -> Slot:
+            (tree / "new").write_bytes(b"precious")
+            (tree / "new").rename(tree / "d/f")
+            return super().slot()
+
+    (tree / "d").mkdir()
+    (tree / "d/f").write_bytes(b"old")
+    trash = Interfering(tmp_path / "trash")
+    with pytest.raises(Changed):
+        Applier(tree, trash).remove("d/f", identity(tree, "d/f"))
+    assert (tree / "d/f").read_bytes() == b"precious"
+    assert (tree / "d/f").stat().st_nlink == 1
+    assert in_trash(trash) == {}
+
+
 def test_the_same_path_twice_in_one_batch_and_day(applier: Applier, tree: Path, trash: Trash) -> None:
     now = put(applier, "f", b"0")
     for data in (b"1", b"2", b"3"):
@@ -279,7 +298,7 @@ import sys
 from pathlib import Path
 from claude_syncd.local.apply import Applier, Commit
 from claude_syncd.local.scan import look
-from claude_syncd.local.trash import Trash
+from claude_syncd.local.trash import Slot, Trash
 tree, trash = map(Path, sys.argv[1:])
 applier = Applier(tree, Trash(trash / "t"))
 staged = applier.stage("keep")
@@ -304,7 +323,7 @@ from pathlib import Path
 from claude_syncd.errors import LocalError
 from claude_syncd.local.apply import Applier, Commit
 from claude_syncd.local.scan import look
-from claude_syncd.local.trash import Trash
+from claude_syncd.local.trash import Slot, Trash
 mount = Path(sys.argv[1])
 (mount / "tree").mkdir()
 (mount / "tree/f").write_bytes(b"old")
@@ -337,7 +356,7 @@ from pathlib import Path
 from claude_syncd.errors import LocalError
 from claude_syncd.local.apply import Applier, Commit
 from claude_syncd.local.scan import look
-from claude_syncd.local.trash import Trash
+from claude_syncd.local.trash import Slot, Trash
 mount = Path(sys.argv[1])
 (mount / "f").write_bytes(b"old")
 applier = Applier(mount, Trash(Path(sys.argv[2])))

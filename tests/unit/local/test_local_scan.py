@@ -133,6 +133,24 @@ def test_folders_that_vanish_meanwhile_are_empty(tree: Path) -> None:
     assert problems == []
 
 
+def test_a_tree_that_is_moved_away_meanwhile_is_no_deletion(tree: Path, tmp_path: Path) -> None:
+    write(tree, "a/1")
+    write(tree, "b/2")
+    moved = False
+
+    def descends(_: str) -> bool:
+        nonlocal moved
+        if not moved:
+            tree.rename(tmp_path / "away")
+            tree.mkdir()
+            moved = True
+        return True
+
+    found, problems = run(tree, descends=descends)
+    assert found == {}
+    assert any(problem.hides("a/1") for problem in problems)
+
+
 @pytest.mark.parametrize("name", ["bell\a", "new\nline", "c1\x85", "back\\slash", os.fsdecode(b"latin\xe9")])
 def test_names_that_cannot_be_synced_are_reported(tree: Path, name: str) -> None:
     write(tree, f"d/{name}")

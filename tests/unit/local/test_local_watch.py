@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,6 @@ from claude_syncd.local.watch import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.unit.local.conftest import InNamespace, Waiting
 
@@ -141,6 +141,58 @@ def test_folders_that_move(tree: Path, seen: Seen, tmp_path: Path) -> None:
     seen.clear()
     (tree / "projects/there").rename(tmp_path / "outside")
     seen.until_told("projects/there")
+
+
+@pytest.mark.usefixtures("best")
+def test_a_folder_that_moved_out_is_not_watched_any_more(tree: Path, seen: Seen, tmp_path: Path) -> None:
+    (tree / "d/deep").mkdir(parents=True)
+    seen.until_told("d/deep/x")
+    (tree / "d").rename(tmp_path / "out")
+    (tree / "first").touch()
+    seen.until(lambda: "first" in seen.paths)
+    seen.clear()
+    (tmp_path / "out/deep/f").touch()
+    (tmp_path / "out/f").touch()
+    (tree / "second").touch()
+    seen.until(lambda: "second" in seen.paths)
+    assert not seen.covers("d/f")
+    assert not seen.covers("d/deep/f")
+
+
+def test_an_overflow_of_the_queue_is_a_scan_and_new_folders_are_watched(tree: Path, seen: Seen) -> None:
+    """The reader is kept busy until the kernel has thrown events away, among them that of a new folder."""
+    busy = threading.Event()
+    go_on = threading.Event()
+
+    def descends(path: str) -> bool:
+        if path == "busy":
+            busy.set()
+            assert go_on.wait(60)
+        return True
+
+    (tree / "many").mkdir()
+    watcher = Watcher(tree, descends=descends, deliver=seen.deliver)
+    watcher.start()
+    try:
+        (tree / "busy").mkdir()
+        assert busy.wait(60)
+        room = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        for number in range(room // 2 + 1):
+            (tree / f"many/{number % 100}").touch()
+            (tree / f"many/{number % 100}").unlink()
+        (tree / "lost").mkdir()
+        (tree / "lost/f").touch()
+        go_on.set()
+        seen.until_told("lost/f")
+        seen.until(lambda: "" in seen.rescan)
+        (tree / "after").touch()
+        seen.until(lambda: "after" in seen.paths)
+        seen.clear()
+        (tree / "lost/g").touch()
+        seen.until_told("lost/g")
+    finally:
+        go_on.set()
+        watcher.stop()
 
 
 @pytest.mark.usefixtures("watcher")
