@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from claude_syncd import __version__
@@ -33,7 +34,8 @@ def main() -> int:
     from claude_syncd.local.home import Places  # noqa: PLC0415 - likewise
 
     try:
-        run_daemon(Places.from_environment(), console=True)
+        # launchd would put it into a file that grows for ever.
+        run_daemon(Places.from_environment(), console=os.environ.get("XPC_SERVICE_NAME") != "com.claude-syncd.agent")
     except SyncError as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
         return error.exit_code

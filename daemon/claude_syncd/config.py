@@ -132,10 +132,9 @@ class Poll(_Section):
 
 
 class Limits(_Section):
-    """Requests at the same time, and how much plaintext is held in memory, in MiB."""
+    """Requests to the store at the same time."""
 
     parallel: Annotated[int, Field(ge=1, le=64)] = 8
-    memory_mib: Annotated[int, Field(ge=64, le=16384)] = 256
 
 
 class Scan(_Section):

@@ -114,7 +114,7 @@ class StoreUnavailable(StoreError):
 
     retry = True
     offline = True
-    default_hint = "nothing to do: it is tried again by itself"
+    default_hint = "check the connection; a running daemon tries again by itself"
 
     def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         """`retry_after` is in seconds, from the server, where it said so."""

@@ -47,26 +47,22 @@ def load_settings(places: Places) -> Settings:
     return config.load(places.config)
 
 
-def store_options(settings: Settings) -> StoreOptions:
-    """The store of the settings as the store layer takes it. Raises NotSetUp where there is none."""
-    match settings.store:
-        case config.FolderStore(path=path):
-            return FolderOptions(path)
-        case config.S3Store() as s3:
-            return S3Options(
-                bucket=s3.bucket,
-                prefix=s3.prefix,
-                region=s3.region,
-                endpoint=s3.endpoint,
-                profile=s3.profile,
-                access_key_id=s3.access_key_id,
-                secret_access_key=s3.secret_access_key.get_secret_value() if s3.secret_access_key else None,
-                session_token=s3.session_token.get_secret_value() if s3.session_token else None,
-                path_style=s3.path_style,
-                ca_bundle=str(s3.ca_bundle) if s3.ca_bundle else None,
-            )
-        case None:
-            raise NotSetUp("no store is configured on this device")
+def store_options(store: config.FolderStore | config.S3Store) -> StoreOptions:
+    """The settings of a store as the store layer takes them."""
+    if isinstance(store, config.FolderStore):
+        return FolderOptions(store.path)
+    return S3Options(
+        bucket=store.bucket,
+        prefix=store.prefix,
+        region=store.region,
+        endpoint=store.endpoint,
+        profile=store.profile,
+        access_key_id=store.access_key_id,
+        secret_access_key=store.secret_access_key.get_secret_value() if store.secret_access_key else None,
+        session_token=store.session_token.get_secret_value() if store.session_token else None,
+        path_style=store.path_style,
+        ca_bundle=str(store.ca_bundle) if store.ca_bundle else None,
+    )
 
 
 def intervals(settings: Settings) -> Intervals:
@@ -83,8 +79,10 @@ def intervals(settings: Settings) -> Intervals:
 
 
 def opened_store(settings: Settings) -> Opened:
-    """The store of the settings; nothing is connected before its first use."""
-    return open_store(store_options(settings), parallel=settings.limits.parallel)
+    """The store of the settings; nothing is connected before its first use. Raises NotSetUp where there is none."""
+    if settings.store is None:
+        raise NotSetUp("no store is configured on this device")
+    return open_store(store_options(settings.store), parallel=settings.limits.parallel)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ async def _daemon(site: Site, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     manager = ServiceManager.from_environment()
-    supervisor = Supervisor(site, intervals(settings), random.Random())  # noqa: S311 - jitter
+    supervisor = Supervisor(site, intervals(settings), random.Random(), manager.status)  # noqa: S311 - jitter
     loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
     _log.info("starting", tree=str(site.places.tree), store=site.store.address, device=site.me)
     await site.off_loop(tidy, site)

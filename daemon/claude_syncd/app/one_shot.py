@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from claude_syncd import log as logging
 from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidy
 from claude_syncd.app.service import DaemonService
+from claude_syncd.control.messages import ConflictDetail
 from claude_syncd.core.status import Pending
+from claude_syncd.engine import conflicts as kept
 from claude_syncd.engine import report
 from claude_syncd.engine.round import remembered_hold
 from claude_syncd.engine.supervisor import Supervisor
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from claude_syncd.config import Settings
-    from claude_syncd.control.messages import ConflictDetail, Keep, Kind, RunRequest
+    from claude_syncd.control.messages import Keep, Kind, RunRequest
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
 
 _T = TypeVar("_T")
@@ -102,11 +104,14 @@ class OneShotService:
 
     def conflicts(self) -> list[ConflictInfo]:
         """See OneShot."""
-        return self._with(lambda _, service: service.conflicts())
+        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+            return kept.listed(site)
 
     def conflict(self, conflict: str) -> ConflictDetail:
         """See OneShot."""
-        return self._with(lambda _, service: service.conflict(conflict))
+        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+            info, diff, truncated = kept.shown(site, conflict)
+        return ConflictDetail(conflict=info, diff=diff, truncated=truncated)
 
     def resolve(self, conflict: str | None, keep: Keep) -> int:
         """See OneShot."""
@@ -114,7 +119,8 @@ class OneShotService:
 
     def devices(self) -> list[DeviceInfo]:
         """See OneShot."""
-        return self._with(lambda _, service: service.devices())
+        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+            return report.devices(site)
 
     def rename_device(self, name: str) -> None:
         """See OneShot."""

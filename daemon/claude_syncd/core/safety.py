@@ -46,7 +46,7 @@ def deletion_hold(missing: int, known: int) -> Hold | None:
     return Hold(
         reason=HoldReason.MASS_DELETION,
         message=f"{missing} of {known} files have vanished at once; nothing was deleted elsewhere",
-        hint="put them back with `claude-syncctl restore`, or run `claude-syncctl resume --accept` to delete them",
+        hint="put them back, or run `claude-syncctl resume --accept` to delete them elsewhere, too",
     )
 
 

@@ -74,8 +74,8 @@ def forget(places: Places) -> None:
 def _delete_remote(places: Places, taken: Given) -> str:
     """Delete the vault that this device belongs to; gives a sentence about it."""
     from claude_syncd import config  # noqa: PLC0415 - heavy, and not needed for --local
+    from claude_syncd.app.compose import store_options  # noqa: PLC0415 - likewise
     from claude_syncd.crypto.keys import load_keys  # noqa: PLC0415 - likewise
-    from claude_syncd.ctl.setting_up import store_options  # noqa: PLC0415 - likewise
     from claude_syncd.store.open import open_store  # noqa: PLC0415 - likewise
     from claude_syncd.vault.header import read_header  # noqa: PLC0415 - likewise
 

@@ -19,7 +19,7 @@ from claude_syncd.errors import LocalError, StoreError, StoreRefused, SyncError
 from claude_syncd.local import device as devices
 from claude_syncd.local.device import Device
 from claude_syncd.local.private_file import make_private_folder, write_private
-from claude_syncd.store.open import FolderOptions, S3Options, StoreOptions, create_store, open_store
+from claude_syncd.store.open import FolderOptions, StoreOptions, create_store, open_store
 from claude_syncd.store.probe import probe
 from claude_syncd.vault import header as headers
 from claude_syncd.vault.layout import HEADER_NAME, KEYS_PREFIX
@@ -56,24 +56,6 @@ class Opened:
     address: str
     keys: VaultKeys
     recovery_code: str | None = None
-
-
-def store_options(store: config.FolderStore | config.S3Store) -> StoreOptions:
-    """The settings of a store as the store wants them."""
-    if isinstance(store, config.FolderStore):
-        return FolderOptions(store.path)
-    return S3Options(
-        bucket=store.bucket,
-        prefix=store.prefix,
-        region=store.region,
-        endpoint=store.endpoint,
-        profile=store.profile,
-        access_key_id=store.access_key_id,
-        secret_access_key=store.secret_access_key.get_secret_value() if store.secret_access_key else None,
-        session_token=store.session_token.get_secret_value() if store.session_token else None,
-        path_style=store.path_style,
-        ca_bundle=str(store.ca_bundle) if store.ca_bundle else None,
-    )
 
 
 async def look(options: StoreOptions) -> Found:

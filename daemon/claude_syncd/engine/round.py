@@ -274,12 +274,8 @@ class Round:
             await self._held(root_hold(before, now))
         if self.hold is not None and self.hold.reason is not HoldReason.MASS_DELETION:
             raise Held(self.hold.message, hint=self.hold.hint)
-        if now is None:
-            raise LocalError(
-                f"the folder {self.site.places.tree} is not there", hint="start Claude Code once, or make the folder"
-            )
         if before is None:
-            await self.site.off_loop(_remember_root, self.site, now)
+            await self.site.off_loop(_first_root, self.site)
 
     async def _take_new_id(self) -> None:
         """This device's id lives twice: go on under another. What the old one wrote is another device's now."""
@@ -327,13 +323,21 @@ def _remember_root(site: Site, root: RootIdentity) -> None:
     site.state.set_meta("root", msgspec.json.encode(root).decode())
 
 
+def _first_root(site: Site) -> None:
+    """The tree of a device that has never synced; made where Claude Code has not been started yet."""
+    try:
+        site.places.tree.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalError(f"can't make the folder {site.places.tree}: {error.strerror}") from error
+    _, now = _roots(site)
+    if now is not None:
+        _remember_root(site, now)
+
+
 def _accept(site: Site, hold: Hold) -> None:
     if hold.reason is HoldReason.MASS_DELETION:
         site.state.set_meta(_ACCEPTED, "yes")
         return
-    site.places.tree.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _, now = _roots(site)
-    if now is not None:
-        _remember_root(site, now)
+    _first_root(site)
     # What this folder lacks was not deleted from it: it is compared with the vault afresh, and filled from it.
     site.state.forget_bases()

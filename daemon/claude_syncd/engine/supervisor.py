@@ -34,16 +34,25 @@ _MANY_HINTS = 20_000  # more paths in memory are not worth it: a scan finds them
 _BLIND_SCAN = 30.0  # seconds between scans while the kernel gives no hints
 _SLEPT = 30.0  # the wall clock ran so much further than the monotonic one: the machine slept
 _BEAT = 1.0
+_NOTE_EVERY = 60.0
 
 
 class Supervisor:
     """Owns the rounds of one daemon. All methods are called on the event loop."""
 
-    def __init__(self, site: Site, intervals: Intervals, random: random.Random) -> None:
+    def __init__(
+        self,
+        site: Site,
+        intervals: Intervals,
+        random: random.Random,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`say` is told in a line how things are, after each round."""
         self.site = site
         self.round = Round(site)
         self.error: SyncError | None = None
         self.rounds = 0
+        self._say = say
         self.loop_lag = 0.0
         self._intervals = intervals
         now = time.monotonic()
@@ -55,6 +64,7 @@ class Supervisor:
         self._scanned = now
         self._rostered = now
         self._listed = now
+        self._noted = 0.0
         self._prepared = False
         self._watcher: Watcher | None = None
         self._listeners: set[asyncio.Queue[Progress | Status]] = set()
@@ -121,7 +131,7 @@ class Supervisor:
         except SyncError as error:
             self._failed(error)
             raise
-        await self._succeeded(direction, news=result.downloaded > 0)
+        await self._succeeded(direction, result)
         self._schedule.soon(time.monotonic() + self._intervals.active)
         if self.error is not None:
             raise self.error
@@ -273,7 +283,7 @@ class Supervisor:
             self._failed(SyncError(f"internal error: {type(error).__name__}: {error}"))
         else:
             direction = Direction.SYNC if poll else Direction.PUSH
-            await self._succeeded(direction, news=result.downloaded + result.deleted > 0)
+            await self._succeeded(direction, result)
             if result.uploaded or result.downloaded or result.deleted or result.conflicts:
                 _log.info(
                     "synced",
@@ -318,7 +328,9 @@ class Supervisor:
             self._rescans |= rescans
             raise
 
-    async def _succeeded(self, direction: Direction, *, news: bool) -> None:
+    async def _succeeded(self, direction: Direction, result: RunResult) -> None:
+        sent = result.requests.put > 0
+        news = result.downloaded + result.deleted > 0
         error = _partly_failed(self.round.failures)
         if error is None and self.error is not None:
             _log.info("recovered", after=str(self.error))
@@ -326,13 +338,15 @@ class Supervisor:
             _log.warning("some files could not be synced", error=str(error))
         self.error = error
         self.rounds += 1
-        site = self.site
+        site, now = self.site, time.monotonic()
         stamp = report.timestamp(site.now_ns())
-        if Direction.PUSH in direction:
+        if sent:
             await site.off_loop(site.state.set_meta, report.LAST_PUSH, stamp)
         if Direction.PULL in direction:
-            await site.off_loop(site.state.set_meta, report.LAST_PULL, stamp)
-            self._schedule.polled(time.monotonic(), news=news)
+            if news or now - self._noted >= _NOTE_EVERY:  # an idle poll is no reason to write to the disk
+                await site.off_loop(site.state.set_meta, report.LAST_PULL, stamp)
+                self._noted = now
+            self._schedule.polled(now, news=news)
 
     def _failed(self, error: SyncError) -> None:
         now = time.monotonic()
@@ -358,6 +372,8 @@ class Supervisor:
                 queue.put_nowait(event)
 
     async def _tell(self) -> None:
+        held = self.round.hold
+        self._say(f"held: {held.message}" if held is not None else str(self.error or "in sync"))
         if self._listeners:
             self._announce(await self.status())
 

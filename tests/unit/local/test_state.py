@@ -28,8 +28,10 @@ def record(path: str, seq: int, *, device: str = ANN, size: int = 10, sha256: st
     )
 
 
-def entry(seq: int, *published: Published, prev: str = "", device: str = ANN, **seen: Seen) -> LogEntry:
-    return LogEntry(device=device, seq=seq, prev=prev, time_ns=seq, name="ann", seen=seen, records=published)
+def entry(
+    seq: int, *published: Published, prev: str = "", device: str = ANN, seen: dict[str, Seen] | None = None
+) -> LogEntry:
+    return LogEntry(device=device, seq=seq, prev=prev, time_ns=seq, name="ann", seen=seen or {}, records=published)
 
 
 def slices(*lengths: int, at: str = "devices/x/packs/1") -> tuple[Slice, ...]:
@@ -99,8 +101,8 @@ def test_a_base_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_claims_keep_the_furthest(tmp_path: Path) -> None:
     with State(tmp_path / "state.db") as state:
-        state.integrate(entry(1, **{BOB: Seen(5, "five")}), "h1")
-        state.integrate(entry(2, prev="h1", **{BOB: Seen(3, "three")}), "h2")
+        state.integrate(entry(1, seen={BOB: Seen(5, "five")}), "h1")
+        state.integrate(entry(2, prev="h1", seen={BOB: Seen(3, "three")}), "h2")
         assert state.claims() == {BOB: Seen(5, "five")}
 
 

@@ -80,7 +80,7 @@ async def test_entries_that_the_cache_can_not_hold_are_fetched_again(
     store: Counting, memory: MemoryStore, keys: VaultKeys, executor: ThreadPoolExecutor
 ) -> None:
     names = [put_log(memory, keys, noise(1, 5000), seq) for seq in (1, 2, 3)]
-    reader = Reader(store, keys, executor, cache_bytes=12_000)
+    reader = Reader(store, keys, executor, cache_bytes=13_000)
     for seq in (1, 2, 3):
         await reader.log_entry(DEVICE, seq)
     before = store.snapshot()
