@@ -25,6 +25,7 @@ class Run:
     processor: float
     peak: float
     output: str = ""
+    messages: str = ""
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str], cwd: Path
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}\n{output}{problems}")
-    return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, output)
+    return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, output, problems)
 
 
 def processor_seconds(pid: int) -> float:

@@ -156,6 +156,9 @@ class Feeder:
         """Put at most 1 MiB into the blob that is being filled, or into the next where it does not fit."""
         if len(self._buffer) + len(data) > BLOB:
             yield from self._flush()
+        if len(data) == BLOB:
+            yield Cut(data, (Piece(draft, 0, BLOB),))  # most bytes of a first push: not copied
+            return
         self._pieces.append(Piece(draft, len(self._buffer), len(data)))
         self._buffer += data
         if len(self._buffer) >= BLOB:

@@ -14,7 +14,7 @@ from claude_syncd.core.reconcile import Action, Outcome, Relation, ancestor, rec
 from claude_syncd.core.status import Change, DiffLine
 from claude_syncd.errors import Changed, LocalError
 from claude_syncd.local.content import Mark
-from claude_syncd.local.scan import look
+from claude_syncd.local.scan import Looker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,13 +79,14 @@ class Plan:
 def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
     """Plan for `paths`. Synchronous: run it off the loop, in portions. `live`: session ids of running Claude Codes."""
     plan = Plan()
+    lookers = lookers_of(site)
     for path in paths:
         spot = site.paths.spot(path)
         if spot is None:
             plan.settled.append(path)  # out of scope or not allowed here: not touched, on either side
             continue
         try:
-            item = decide_one(site, path, spot)
+            item = decide_one(site, path, spot, lookers=lookers)
         except Changed:
             plan.again.append(path)
             continue
@@ -108,13 +109,25 @@ def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
     return plan
 
 
-def decide_one(site: Site, path: str, spot: Spot, relation: Relation = Relation.UNKNOWN) -> Item:
+def lookers_of(site: Site) -> dict[Root, Looker]:
+    """What looks at single files on this device."""
+    return {Root.TREE: Looker(site.places.tree, site.follow), Root.CONFLICTS: Looker(site.places.conflicts)}
+
+
+def decide_one(
+    site: Site,
+    path: str,
+    spot: Spot,
+    relation: Relation = Relation.UNKNOWN,
+    *,
+    lookers: Mapping[Root, Looker] | None = None,
+) -> Item:
     """Plan for one path. Raises Changed, LocalError."""
     tracked = site.state.tracked(path)
     base = tracked.base if tracked is not None else None
     newest = site.state.newest(path)
     known = heads(newest)
-    found = look(site.folder(spot.root), spot.rel, site.follow if spot.root is Root.TREE else ())
+    found = (lookers or lookers_of(site))[spot.root].look(spot.rel)
     local, observation, torn = _observe(site, spot, tracked, known, found)
     if tracked is None and local is not None and local.sha256:
         base = ancestor(local, newest)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections import defaultdict
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +14,7 @@ from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Action, Relation, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.plan import decide_one, identity_of
+from claude_syncd.engine.together import together
 from claude_syncd.errors import Changed, IntegrityError, LocalError, SyncError
 from claude_syncd.local.apply import Commit
 from claude_syncd.local.reading import is_prefix, open_for_read
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
     from claude_syncd.local.stage import Staged
 
 FILES_PER_BATCH = 1024
-BYTES_PER_BATCH = 512 * 1024 * 1024
+BYTES_PER_BATCH = 128 * 1024 * 1024
+_WRITERS = 2
 
 
 @dataclass(slots=True)
@@ -48,6 +53,10 @@ class Fetch:
     staged: Staged
     have: int = 0
     error: SyncError | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_Place = tuple[Fetch, "Slice", int]  # whose bytes, which part of a blob, where in the file
 
 
 async def adopt(site: Site, items: Iterable[Item]) -> None:
@@ -112,22 +121,41 @@ async def pull(site: Site, items: Sequence[Item]) -> Pulled:
     downloads = sorted(
         (i for i in items if i.outcome.action is Action.DOWNLOAD and i.path not in failed), key=lambda i: i.path
     )
-    total = sum(_winner(i).size for i in downloads)
-    finished = finished_bytes = 0
-    for batch in _batches(downloads):
-        await _download_batch(site, batch, done)
-        finished += len(batch)
-        finished_bytes += sum(_winner(i).size for i in batch)
-        site.progress(
-            Progress(
-                phase="download",
-                done=finished,
-                total=len(downloads),
-                bytes_done=finished_bytes,
-                bytes_total=total,
-            )
-        )
+    await _download(site, downloads, done)
     return done
+
+
+async def _download(site: Site, items: list[Item], done: Pulled) -> None:
+    """Fetch one batch while the one before it is brought to the disk."""
+    total = sum(_winner(i).size for i in items)
+    written: asyncio.Task[None] | None = None
+    finished = finished_bytes = 0
+    try:
+        for batch in _batches(items):
+            fetches: list[Fetch] = []
+            try:
+                started = await site.off_loop(_start, site, batch, fetches, done)
+                await fetch(site, fetches)
+            except BaseException:
+                await asyncio.shield(site.off_loop(_discard, fetches))
+                raise
+            if written is not None:
+                await written
+            written = asyncio.create_task(site.off_loop(_finish, site, started, fetches, done), name="write a batch")
+            finished += len(batch)
+            finished_bytes += sum(_winner(i).size for i in batch)
+            site.progress(
+                Progress(
+                    phase="download",
+                    done=finished,
+                    total=len(items),
+                    bytes_done=finished_bytes,
+                    bytes_total=total,
+                )
+            )
+    finally:
+        if written is not None:
+            await written
 
 
 def _winner(item: Item) -> Record:
@@ -150,42 +178,30 @@ def _batches(items: Iterable[Item]) -> Iterable[list[Item]]:
         yield batch
 
 
-async def _download_batch(site: Site, items: list[Item], done: Pulled) -> None:
-    fetches: list[Fetch] = []
-    try:
-        started = await site.off_loop(_start, site, items, fetches, done)
-        await fetch(site, fetches)
-        await site.off_loop(_finish, site, started, fetches, done)
-    finally:
-        await site.off_loop(_discard, fetches)
-
-
 def _start(site: Site, items: list[Item], fetches: list[Fetch], done: Pulled) -> list[Item]:
-    started = []
+    wanted: dict[Root, list[Item]] = defaultdict(list)
     for item in items:
-        winner = _winner(item)
-        if item.found is not None and item.local is not None and item.local.sha256 == winner.sha256:
+        if item.found is not None and item.local is not None and item.local.sha256 == _winner(item).sha256:
             _set_meta(site, item, done)
-            continue
-        try:
-            fetches.append(_begin(site, item, winner))
+        else:
+            wanted[item.spot.root].append(item)
+    started = []
+    for root, chosen in wanted.items():
+        for item, staged in zip(chosen, site.appliers[root].stage_all([i.spot.rel for i in chosen]), strict=True):
+            if isinstance(staged, SyncError):
+                _failed(site, item.path, staged, done)
+                continue
+            winner = _winner(item)
+            one = Fetch(item.path, winner, site.state.slices(winner.path, winner.device), staged)
+            fetches.append(one)
             started.append(item)
-        except LocalError as error:
-            _failed(site, item.path, error, done)
+            one.have = _common(item, one.slices)
+            if one.have:
+                try:
+                    staged.copy_prefix(item.spot.rel, one.have)
+                except LocalError as error:
+                    one.error = error
     return started
-
-
-def _begin(site: Site, item: Item, winner: Record) -> Fetch:
-    slices = site.state.slices(winner.path, winner.device)
-    staged = site.appliers[item.spot.root].stage(item.spot.rel)
-    have = _common(item, slices)
-    if have:
-        try:
-            staged.copy_prefix(item.spot.rel, have)
-        except BaseException:
-            staged.discard()
-            raise
-    return Fetch(path=item.path, record=winner, slices=slices, staged=staged, have=have)
 
 
 def _common(item: Item, slices: tuple[Slice, ...]) -> int:
@@ -204,7 +220,7 @@ def _common(item: Item, slices: tuple[Slice, ...]) -> int:
 
 async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
     """Fill the staged files from the vault. An object that can't be read or trusted spoils those that need it."""
-    places: dict[tuple[str, int], list[tuple[Fetch, Slice, int]]] = defaultdict(list)
+    places: dict[tuple[str, int], list[_Place]] = defaultdict(list)
     wants: dict[str, set[int]] = defaultdict(set)
     for one in fetches:
         offset = 0
@@ -213,22 +229,37 @@ async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
                 places[part.object, part.blob].append((one, part, offset))
                 wants[part.object].add(part.blob)
             offset += part.length
-    async for name, blob, plain in site.reader.blobs(wants):
-        await site.off_loop(_write, places.pop((name, blob)), plain)
+    lanes: list[asyncio.Queue[tuple[list[_Place], bytes] | None]] = [asyncio.Queue(maxsize=2) for _ in range(_WRITERS)]
+
+    async def read() -> None:
+        async with aclosing(site.reader.blobs(wants)) as blobs:
+            async for name, blob, plain in blobs:
+                where = places.pop((name, blob))
+                # A large file's blobs stay in one lane, so that it is written in order and hashed on the way.
+                await lanes[id(where[0][0]) // 64 % _WRITERS].put((where, plain))
+        for lane in lanes:
+            await lane.put(None)
+
+    async def write(lane: asyncio.Queue[tuple[list[_Place], bytes] | None]) -> None:
+        while (taken := await lane.get()) is not None:
+            await site.off_loop(_write, *taken)
+
+    await together(read(), *(write(lane) for lane in lanes))
 
 
-def _write(places: list[tuple[Fetch, Slice, int]], plain: bytes) -> None:
+def _write(places: list[_Place], plain: bytes) -> None:
     for one, part, offset in places:
-        if one.error is not None:
-            continue
         data = plain[part.start : part.start + part.length]
-        if len(data) != part.length:
-            one.error = IntegrityError(f"a record of {one.path} names bytes that are not in its blob")
-            continue
-        try:
-            one.staged.write_at(offset, data)
-        except LocalError as error:
-            one.error = error
+        with one.lock:
+            if one.error is not None:
+                continue
+            if len(data) != part.length:
+                one.error = IntegrityError(f"a record of {one.path} names bytes that are not in its blob")
+                continue
+            try:
+                one.staged.write_at(offset, data)
+            except LocalError as error:
+                one.error = error
 
 
 def verify(one: Fetch) -> None:
@@ -269,6 +300,7 @@ def _finish(site: Site, items: list[Item], fetches: list[Fetch], done: Pulled) -
             site.problems.pop(f"apply:{item.path}", None)
             done.downloaded += 1
         site.state.track(tracked)
+    _discard(fetches)
 
 
 def _discard(fetches: list[Fetch]) -> None:

@@ -12,6 +12,7 @@ from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.feed import Cut, Draft, Feeder
 from claude_syncd.engine.outbox import send
+from claude_syncd.engine.together import together
 from claude_syncd.local.state import Staged, Tracked
 from claude_syncd.vault.writer import Writer
 
@@ -128,9 +129,7 @@ async def _feed(site: Site, feeder: Feeder, writer: Writer, staging: _Staging) -
             )
 
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(read())
-            group.create_task(seal())
+        await together(read(), seal())
         await writer.finish()
     finally:
         staging.flush(site, writer)  # a push that is cut off here resumes after what is up; no more than a few rows

@@ -20,10 +20,10 @@ from claude_syncd.core.model import Identity
 from claude_syncd.errors import LocalError, SyncError
 from claude_syncd.local.beneath import (
     STAGED_PREFIX,
+    OpenFolders,
     fsync,
     fsync_folders,
     identity_of,
-    make_folders,
     open_folder,
     opened_folder,
     opened_root,
@@ -82,25 +82,46 @@ class Applier:
         self._trash = trash
         self._lock = threading.Lock()
         self._made_in: set[tuple[str, ...]] = set()  # folders with new folders in them, not fsynced yet
+        self._listed: dict[tuple[int, int], Names] = {}  # between two commits a folder is listed once
 
     def stage(self, path: str) -> Staged:
         """Begin a new version of `path`; folders that are missing are made, 0700. Raises LocalError."""
-        parts = parts_of(path)
-        made_in: set[tuple[str, ...]] = set()
-        with refused("write", self.root / path), opened_root(self.root) as root_fd:
+        (staged,) = self.stage_all([path])
+        if isinstance(staged, SyncError):
+            raise staged
+        return staged
+
+    def stage_all(self, paths: Sequence[str]) -> list[Staged | SyncError]:
+        """Begin new versions of many paths, best sorted; for each the staged file, or why not."""
+        with refused("open", self.root), opened_root(self.root) as root_fd, OpenFolders(root_fd) as folders:
             try:
-                folder_fd = make_folders(root_fd, parts[:-1], made_in, Names.refuse_collision)
-            except NotADirectoryError as error:
-                raise LocalError(
-                    f"cannot write {self.root / path}: a folder of that path is a link or a file",
-                    hint="replace the link by a real folder, or leave that part out of the sync",
-                ) from error
-            with self._lock:
-                self._made_in |= made_in
-            try:
-                return Staged(self.root, path, folder_fd)
+                return [self._stage(folders, path) for path in paths]
             finally:
-                os.close(folder_fd)
+                with self._lock:
+                    self._made_in |= folders.made_in
+
+    def _stage(self, folders: OpenFolders, path: str) -> Staged | SyncError:
+        try:
+            with refused("write", self.root / path):
+                parts = parts_of(path)
+                try:
+                    folder_fd = folders.at(parts[:-1], self._check_new_folder)
+                except NotADirectoryError as error:
+                    raise LocalError(
+                        f"cannot write {self.root / path}: a folder of that path is a link or a file",
+                        hint="replace the link by a real folder, or leave that part out of the sync",
+                    ) from error
+                return Staged(self.root, path, folder_fd)
+        except SyncError as error:
+            return error
+
+    def _check_new_folder(self, parent_fd: int, name: str) -> None:
+        status = os.fstat(parent_fd)
+        with self._lock:
+            names = self._listed.get((status.st_dev, status.st_ino)) or Names(parent_fd)
+            self._listed[status.st_dev, status.st_ino] = names
+            names.refuse(name)
+            names.add(name)
 
     def commit(self, items: Sequence[Commit]) -> list[Identity | SyncError]:
         """Put staged files in place, durably; for each the new identity, or why not. Uses the staged files up.
@@ -110,21 +131,24 @@ class Applier:
         """
         results: dict[int, Identity | SyncError] = {}
         try:
-            with refused("open", self.root), opened_root(self.root) as root_fd:
-                ready = self._make_durable(root_fd, items, results)
+            with refused("open", self.root), opened_root(self.root) as root_fd, OpenFolders(root_fd) as folders:
+                ready = self._make_durable(root_fd, folders, items, results)
                 slot = self._trash.slot()
-                kept = [one for one in ready if self._keep_old(root_fd, one, slot, results)]
+                kept = [one for one in ready if self._keep_old(folders, one, slot, results)]
                 with refused("write to", self._trash.folder):
                     slot.sync()
-                self._name_all(root_fd, kept, results)
+                self._name_all(folders, kept, results)
                 with self._lock:
                     made_in, self._made_in = self._made_in, set()
-                fsync_folders(root_fd, made_in | {one.item.staged.parts[:-1] for one in kept})
+                    self._listed.clear()
+                _make_names_durable(root_fd, folders, made_in | {one.item.staged.parts[:-1] for one in kept})
         except SyncError as error:
             for index in range(len(items)):
                 results.setdefault(index, error)
         for index, item in enumerate(items):
-            if not isinstance(results[index], Identity):
+            if isinstance(results[index], Identity):
+                item.staged.placed()
+            else:
                 item.staged.discard()
         return [results[index] for index in range(len(items))]
 
@@ -215,7 +239,7 @@ class Applier:
         return 1
 
     def _make_durable(
-        self, root_fd: int, items: Sequence[Commit], results: dict[int, Identity | SyncError]
+        self, root_fd: int, folders: OpenFolders, items: Sequence[Commit], results: dict[int, Identity | SyncError]
     ) -> list[_Ready]:
         """Give every temporary file its mode and time and bring it to the disk."""
         ready: list[_Ready] = []
@@ -223,7 +247,7 @@ class Applier:
         for index, item in enumerate(items):
             item.staged.close()
             try:
-                identity = self._finish(root_fd, item, durable=not together)
+                identity = _finish(folders, item, durable=not together)
             except OSError as error:
                 results[index] = local_error(error, "write", self.root / item.staged.path)
             else:
@@ -234,36 +258,20 @@ class Applier:
                     sync_filesystem(root_fd)
                 except Unsupported:
                     for one in ready:
-                        self._finish(root_fd, one.item, durable=True)
+                        _finish(folders, one.item, durable=True)
         return ready
 
-    def _finish(self, root_fd: int, item: Commit, *, durable: bool) -> Identity:
-        staged = item.staged
-        folder_fd = open_folder(root_fd, staged.parts[:-1])
-        try:
-            file_fd = os.open(staged.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
-        finally:
-            os.close(folder_fd)
-        try:
-            _set_meta(file_fd, item.mtime_ns, item.mode)
-            if durable:
-                fsync(file_fd)
-            return identity_of(os.fstat(file_fd))
-        finally:
-            os.close(file_fd)
-
-    def _keep_old(self, root_fd: int, one: _Ready, slot: Slot, results: dict[int, Identity | SyncError]) -> bool:
+    def _keep_old(
+        self, folders: OpenFolders, one: _Ready, slot: Slot, results: dict[int, Identity | SyncError]
+    ) -> bool:
         """Keep what the file will replace; whether the target is as expected so far."""
         staged, expected = one.item.staged, one.item.expected
         try:
-            folder_fd = open_folder(root_fd, staged.parts[:-1])
-            try:
-                if identity_at(folder_fd, staged.parts[-1]) != expected:
-                    raise changed(staged.path)
-                if expected is not None:
-                    slot.keep(folder_fd, staged.parts[-1], staged.path)
-            finally:
-                os.close(folder_fd)
+            folder_fd = folders.at(staged.parts[:-1])
+            if identity_at(folder_fd, staged.parts[-1]) != expected:
+                raise changed(staged.path)
+            if expected is not None:
+                slot.keep(folder_fd, staged.parts[-1], staged.path)
         except OSError as error:
             results[one.index] = local_error(error, "replace", self.root / staged.path)
             return False
@@ -272,23 +280,20 @@ class Applier:
             return False
         return True
 
-    def _name_all(self, root_fd: int, ready: list[_Ready], results: dict[int, Identity | SyncError]) -> None:
+    def _name_all(self, folders: OpenFolders, ready: list[_Ready], results: dict[int, Identity | SyncError]) -> None:
         by_folder: dict[tuple[str, ...], list[_Ready]] = {}
         for one in ready:
             by_folder.setdefault(one.item.staged.parts[:-1], []).append(one)
         for parts, ones in by_folder.items():
             try:
-                folder_fd = open_folder(root_fd, parts)
+                folder_fd = folders.at(parts)
+                names = Names(folder_fd)
             except OSError as error:
                 for one in ones:
                     results[one.index] = local_error(error, "write", self.root.joinpath(*parts))
                 continue
-            try:
-                names = Names(folder_fd)
-                for one in ones:
-                    results[one.index] = self._name(folder_fd, one, names)
-            finally:
-                os.close(folder_fd)
+            for one in ones:
+                results[one.index] = self._name(folder_fd, one, names)
 
     def _name(self, folder_fd: int, one: _Ready, names: Names) -> Identity | SyncError:
         """Let one temporary file take its target's name."""
@@ -320,6 +325,27 @@ class Applier:
             os.link(taken, path.rsplit("/", 1)[-1], dst_dir_fd=folder_fd, follow_symlinks=False)
             taken.unlink()
         raise changed(path)
+
+
+def _finish(folders: OpenFolders, item: Commit, *, durable: bool) -> Identity:
+    """Give a temporary file its mode and time."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    file_fd = os.open(item.staged.name, flags, dir_fd=folders.at(item.staged.parts[:-1]))
+    try:
+        _set_meta(file_fd, item.mtime_ns, item.mode)
+        if durable:
+            fsync(file_fd)
+        return identity_of(os.fstat(file_fd))
+    finally:
+        os.close(file_fd)
+
+
+def _make_names_durable(root_fd: int, folders: OpenFolders, names: set[tuple[str, ...]]) -> None:
+    if len(names) >= _SYNC_ALL_FROM:
+        with suppress(Unsupported):
+            sync_filesystem(root_fd)
+            return
+    fsync_folders(folders, names)
 
 
 def _set_meta(file_fd: int, mtime_ns: int, mode: int) -> None:

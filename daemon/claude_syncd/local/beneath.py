@@ -13,7 +13,7 @@ import re
 import stat
 import unicodedata
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from claude_syncd.core.model import Identity
 from claude_syncd.errors import LocalError
@@ -124,35 +124,57 @@ def open_file(root_fd: int, parts: tuple[str, ...]) -> int:
     return file_fd
 
 
-def make_folders(
-    root_fd: int,
-    parts: tuple[str, ...],
-    made_in: set[tuple[str, ...]],
-    check: Callable[[int, str], None] | None = None,
-) -> int:
-    """Like `open_folder`, but folders that are not there are made, 0700.
+class OpenFolders:
+    """Descriptors of folders beneath one root, for a batch of files: each folder is opened once, from its parent.
 
-    `check(folder descriptor, name)` is asked before each is made. The folders that got a new entry, which is not
-    durable before they are fsynced, are added to `made_in`.
+    Not for several threads at once. Close it, or leave its block, in the end.
     """
-    folder_fd = os.dup(root_fd)
-    try:
-        for depth, part in enumerate(parts):
-            try:
-                next_fd = os.open(part, _FOLDER, dir_fd=folder_fd)
-            except FileNotFoundError:
-                if check is not None:
-                    check(folder_fd, part)
-                with suppress(FileExistsError):
-                    os.mkdir(part, 0o700, dir_fd=folder_fd)
-                made_in.add(parts[:depth])
-                next_fd = os.open(part, _FOLDER, dir_fd=folder_fd)
-            os.close(folder_fd)
-            folder_fd = next_fd
-    except BaseException:
-        os.close(folder_fd)
-        raise
-    return folder_fd
+
+    def __init__(self, root_fd: int, *, at_once: int = 256) -> None:
+        """`root_fd` stays the caller's; at most about `at_once` others are open."""
+        self._root_fd = root_fd
+        self._at_once = at_once
+        self._fds: dict[tuple[str, ...], int] = {}
+        self.made_in: set[tuple[str, ...]] = set()
+        """Folders in which one was made: not durable before they are fsynced."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def at(self, parts: tuple[str, ...], make: Callable[[int, str], None] | None = None) -> int:
+        """The folder's descriptor, which stays this object's and is good until the next call.
+
+        With `make` a folder that is not there is made, 0700; `make(parent descriptor, name)` is asked before each.
+        Raises OSError: ENOENT, and ENOTDIR or ELOOP when a component is a link or no folder.
+        """
+        if not parts:
+            return self._root_fd
+        known = self._fds.get(parts)
+        if known is not None:
+            return known
+        if len(self._fds) >= self._at_once:
+            self.close()
+        parent_fd, name = self.at(parts[:-1], make), parts[-1]
+        try:
+            folder_fd = os.open(name, _FOLDER, dir_fd=parent_fd)
+        except FileNotFoundError:
+            if make is None:
+                raise
+            make(parent_fd, name)
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=parent_fd)
+            self.made_in.add(parts[:-1])
+            folder_fd = os.open(name, _FOLDER, dir_fd=parent_fd)
+        self._fds[parts] = folder_fd
+        return folder_fd
+
+    def close(self) -> None:
+        """Give back all descriptors."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
 
 
 def fsync(fd: int) -> None:
@@ -165,14 +187,8 @@ def fsync(fd: int) -> None:
     os.fsync(fd)
 
 
-def fsync_folders(root_fd: int, folders: set[tuple[str, ...]]) -> None:
+def fsync_folders(folders: OpenFolders, names: set[tuple[str, ...]]) -> None:
     """Make the entries of these folders durable; those that vanished meanwhile need nothing. Raises OSError."""
-    for parts in sorted(folders):
-        try:
-            folder_fd = open_folder(root_fd, parts)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        try:
-            fsync(folder_fd)
-        finally:
-            os.close(folder_fd)
+    for parts in sorted(names):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            fsync(folders.at(parts))

@@ -95,11 +95,23 @@ def scan(
 
 def look(root: Path, path: str, follow: tuple[Path, ...] = ()) -> Found | None:
     """The file at `path` under the same rules, or None when `scan` would not find it. Raises LocalError."""
-    problems: list[Problem] = []
-    found = Walk(root, Allowed.of(root, follow), lambda _: True, problems).reach(path)
-    if problems and problems[0].blind:
-        raise LocalError(problems[0].message)
-    return found if isinstance(found, Found) else None
+    return Looker(root, follow).look(path)
+
+
+class Looker:
+    """Looks at single files of one tree, whose real path and that of `follow` are found out once."""
+
+    def __init__(self, root: Path, follow: tuple[Path, ...] = ()) -> None:
+        self._root = root
+        self._allowed = Allowed.of(root, follow)
+
+    def look(self, path: str) -> Found | None:
+        """See `look`."""
+        problems: list[Problem] = []
+        found = Walk(self._root, self._allowed, lambda _: True, problems).reach(path)
+        if problems and problems[0].blind:
+            raise LocalError(problems[0].message)
+        return found if isinstance(found, Found) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class Staged:
         self._hash = hashlib.sha256()
         self._hashed: int | None = 0  # so far everything was written in order; None: it was not
         self._digest = ""
+        self._gone = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd: int | None = os.open(self.name, flags, 0o600, dir_fd=folder_fd)
         self.inode = identity_of(os.fstat(self._fd)).inode
@@ -105,9 +106,16 @@ class Staged:
             os.close(self._fd)
             self._fd = None
 
+    def placed(self) -> None:
+        """It has its target's name now: there is nothing left to discard."""
+        self.close()
+        self._gone = True
+
     def discard(self) -> None:
         """Remove the temporary file, if it is still there. Never raises for a file."""
         self.close()
+        if self._gone:
+            return
         with suppress(OSError), opened_folder(self._root, self.parts[:-1]) as folder_fd:
             if os.lstat(self.name, dir_fd=folder_fd).st_ino == self.inode:
                 os.unlink(self.name, dir_fd=folder_fd)

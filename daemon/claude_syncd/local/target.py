@@ -35,11 +35,6 @@ class Names:
                 hint="rename one of the two on the device where it was made",
             )
 
-    @staticmethod
-    def refuse_collision(folder_fd: int, name: str) -> None:
-        """The same for one name of a folder."""
-        Names(folder_fd).refuse(name)
-
 
 def changed(path: str) -> Changed:
     """The error for a file that is not what it was when it was decided about."""

@@ -8,15 +8,15 @@ import re
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from claude_syncd.local.beneath import fsync, fsync_folders, make_folders, opened_root, parts_of
+from claude_syncd.local.beneath import OpenFolders, fsync, fsync_folders, opened_root, parts_of
 from claude_syncd.local.refusal import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EACCES})
@@ -70,18 +70,13 @@ class Slot:
     def keep(self, folder_fd: int, name: str, path: str) -> Path:
         """Keep the file `name` of an open folder, which stays in the tree, as `path`; where it is kept."""
         parts = self._free(path)
-        with opened_root(self._made()) as trash_fd:
-            kept_fd = make_folders(trash_fd, parts[:-1], self._touched)
-        try:
+        with self._opened(parts[:-1]) as kept_fd:
             try:
                 os.link(name, parts[-1], src_dir_fd=folder_fd, dst_dir_fd=kept_fd, follow_symlinks=False)
             except OSError as error:
                 if error.errno not in _NO_LINK:
                     raise
                 _copy(folder_fd, name, kept_fd, parts[-1])
-        finally:
-            os.close(kept_fd)
-        self._touched.add(parts[:-1])
         return self._trash.joinpath(*parts)
 
     def take(self, folder_fd: int, name: str, path: str) -> Path:
@@ -90,21 +85,23 @@ class Slot:
         Raises OSError with EXDEV when the trash is on another file system.
         """
         parts = self._free(path)
-        with opened_root(self._made()) as trash_fd:
-            kept_fd = make_folders(trash_fd, parts[:-1], self._touched)
-        try:
+        with self._opened(parts[:-1]) as kept_fd:
             os.rename(name, parts[-1], src_dir_fd=folder_fd, dst_dir_fd=kept_fd)
-        finally:
-            os.close(kept_fd)
-        self._touched.add(parts[:-1])
         return self._trash.joinpath(*parts)
 
     def sync(self) -> None:
         """Make what was kept so far durable."""
         if self._touched:
-            with opened_root(self._trash) as trash_fd:
-                fsync_folders(trash_fd, self._touched | {()})
+            with opened_root(self._trash) as trash_fd, OpenFolders(trash_fd) as folders:
+                fsync_folders(folders, self._touched | {()})
             self._touched.clear()
+
+    @contextmanager
+    def _opened(self, parts: tuple[str, ...]) -> Iterator[int]:
+        """The folder of the trash, made where it is missing, while something is put into it."""
+        with opened_root(self._made()) as trash_fd, OpenFolders(trash_fd) as folders:
+            yield folders.at(parts, lambda _parent, _name: None)
+            self._touched |= folders.made_in | {parts}
 
     def _made(self) -> Path:
         self._trash.mkdir(mode=0o700, parents=True, exist_ok=True)
