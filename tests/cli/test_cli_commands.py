@@ -104,7 +104,8 @@ def test_a_failed_run_says_why_and_what_to_do(served: Desk) -> None:
     ended = served.ctl("push", "--project", "/offline", "--json")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
-        "error: the store can't be reached: timed out\nhint: check the connection; a running daemon tries again by itself\n"
+        "error: the store can't be reached: timed out\n"
+        "hint: check the connection; a running daemon tries again by itself\n"
     )
     broken = served.ctl("push", "--project", "/broken")
     assert broken.code == 1

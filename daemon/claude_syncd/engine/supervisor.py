@@ -33,7 +33,7 @@ _log = get_logger(__name__)
 _MANY_HINTS = 20_000  # more paths in memory are not worth it: a scan finds them all
 _BLIND_SCAN = 30.0  # seconds between scans while the kernel gives no hints
 _SLEPT = 30.0  # the wall clock ran so much further than the monotonic one: the machine slept
-_BEAT = 1.0
+_BEAT = 2.0
 _NOTE_EVERY = 60.0
 
 

@@ -21,7 +21,7 @@ from claude_syncd.local.database import Database
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 
 class Tracked(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,30 +230,40 @@ class State(Database):
             for path, t in items:
                 identity = msgspec.msgpack.encode(t.identity) if t.identity is not None else None
                 db.execute(
-                    "INSERT OR REPLACE INTO base VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+                    "INSERT OR REPLACE INTO base VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
                     (
-                        *(path, str(t.base.kind), msgspec.json.encode(t.base.vector), t.base.size, t.base.mtime_ns),
-                        *(t.base.mode, t.base.sha256, int(t.base.evicted), identity, t.local_mode),
+                        *(path, path.rpartition("/")[0], str(t.base.kind), msgspec.json.encode(t.base.vector)),
+                        *(
+                            t.base.size,
+                            t.base.mtime_ns,
+                            t.base.mode,
+                            t.base.sha256,
+                            int(t.base.evicted),
+                            identity,
+                            t.local_mode,
+                        ),
                         self.pack_slices(db, t.slices),
                     ),
                 )
                 if finished:
                     db.execute("DELETE FROM todo WHERE path=?", (path,))
 
-    def identities(self, under: str = "") -> Iterator[tuple[str, Identity | None]]:
-        """Every path that should be on this disk, sorted, with its file's identity; read in portions."""
-        low, high = _range(under)
-        while True:
-            rows = self.rows(
-                "SELECT path, identity FROM base WHERE path>=? AND path<? AND kind='file' AND evicted=0"
-                " ORDER BY path LIMIT 5000",
-                (low, high),
-            )
-            for path, identity in rows:
-                yield str(path), _identity_decoder.decode(identity) if identity is not None else None  # type: ignore[arg-type]
-            if len(rows) < 5000:
-                return
-            low = f"{rows[-1][0]}\0"
+    def identities(self, folder: str) -> dict[str, Identity | None]:
+        """The files right in the portable folder that should be on this disk, with their identities."""
+        rows = self.rows("SELECT path, identity FROM base WHERE folder=? AND kind='file' AND evicted=0", (folder,))
+        return {
+            str(path): _identity_decoder.decode(identity) if identity is not None else None  # type: ignore[arg-type]
+            for path, identity in rows
+        }
+
+    def folders(self, root: str) -> list[str]:
+        """Every portable folder below `root` ("tree", "conflicts") with files that should be on this disk, sorted."""
+        rows = self.rows(
+            "SELECT DISTINCT folder FROM base WHERE folder>=? AND folder<? AND kind='file' AND evicted=0"
+            " ORDER BY folder",
+            (root, f"{root}0"),
+        )
+        return [str(r[0]) for r in rows]
 
     def count(self) -> int:
         """How many files should be on this disk, kept sides of conflicts left out."""

@@ -93,7 +93,8 @@ def test_a_base_comes_back_as_it_was(tmp_path: Path) -> None:
         assert state.todo() == ["tree/b"]
     with State(tmp_path / "state.db") as state:
         assert state.tracked("tree/a") == tracked
-        assert list(state.identities("tree/")) == [("tree/a", tracked.identity)]
+        assert state.identities("tree") == {"tree/a": tracked.identity}
+        assert state.folders("tree") == ["tree"]
         assert state.count() == 1
         state.forget_bases()
         assert state.tracked("tree/a") is None
