@@ -104,20 +104,6 @@ def test_a_conflict_is_resolved_everywhere(pair: tuple[Machine, Machine], keep: 
             assert (in_tree in agents) == (keep == "both")
 
 
-@pytest.mark.xfail(strict=True, reason="texts are not merged line by line yet")
-def test_edits_of_other_lines_merge_without_a_conflict(pair: tuple[Machine, Machine]) -> None:
-    a, b = pair
-    lines = [f"line {n}" for n in range(40)]
-    (a.tree / NOTE).write_text("\n".join(lines) + "\n")
-    sync_all([a, b])
-    (a.tree / NOTE).write_text("\n".join(["first of a", *lines]) + "\n")
-    (b.tree / NOTE).write_text("\n".join([*lines, "last of b"]) + "\n")
-    sync_all([a, b])
-    assert differences([a, b]) == []
-    assert (a.tree / NOTE).read_text() == "\n".join(["first of a", *lines, "last of b"]) + "\n"
-    assert a.conflicts() == []
-
-
 def test_a_longer_transcript_is_no_conflict(pair: tuple[Machine, Machine]) -> None:
     a, b = pair
     talk = _talk(a, 3)
@@ -151,23 +137,6 @@ def test_no_branch_of_a_diverged_session_is_lost(pair: tuple[Machine, Machine]) 
         assert all("the beginning" in branch for branch in branches)
 
 
-@pytest.mark.xfail(strict=True, reason="sessions are not forked yet: the other branch is kept as a conflict")
-def test_a_diverged_session_is_forked(pair: tuple[Machine, Machine]) -> None:
-    a, b = pair
-    _transcript(a).write_bytes(_talk(a, 3).user("the beginning"))
-    sync_all([a, b])
-    before = {p.name for p in _transcript(a).parent.glob("*.jsonl")}
-    for machine, seed in ((a, 11), (b, 12)):
-        with _transcript(machine).open("ab") as file:
-            file.write(_talk(machine, seed).user(f"said at {machine.name}"))
-    sync_all([a, b])
-    added = {p.name for p in _transcript(a).parent.glob("*.jsonl")} - before
-    assert len(added) == 1
-    fork = _transcript(a).with_name(added.pop())
-    assert f'"sessionId":"{fork.stem}"' in fork.read_text()
-    assert a.conflicts() == []
-
-
 def test_a_swept_session_stays_elsewhere(pair: tuple[Machine, Machine], folder_lab: Lab) -> None:
     a, b = pair
     victim = next(p for p in sorted(a.snapshot()) if p.startswith("projects/~") and p.count("/") == 2)
@@ -184,26 +153,6 @@ def test_a_swept_session_stays_elsewhere(pair: tuple[Machine, Machine], folder_l
     sync_all([b, a])
     assert not a.file(victim).exists()
     assert b.file(victim).exists()
-
-
-@pytest.mark.xfail(strict=True, reason="the command restore is not there yet")
-def test_a_swept_session_is_brought_back(pair: tuple[Machine, Machine]) -> None:
-    a, b = pair
-    victim = next(p for p in sorted(a.snapshot()) if p.startswith("projects/~") and p.count("/") == 2)
-    a.file(victim).unlink()
-    sync_all([a, b])
-    a.ctl("restore", str(a.file(victim)))
-    assert a.file(victim).read_bytes() == b.file(victim).read_bytes()
-
-
-@pytest.mark.xfail(strict=True, reason="the command forget is not there yet")
-def test_forget_is_for_good(pair: tuple[Machine, Machine]) -> None:
-    a, b = pair
-    victim = next(p for p in sorted(a.snapshot()) if p.startswith("projects/~") and p.count("/") == 2)
-    a.ctl("forget", str(a.file(victim)), "--yes")
-    sync_all([a, b])
-    assert not a.file(victim).exists()
-    assert not b.file(victim).exists()
 
 
 def _delete_rules(a: Machine, b: Machine) -> None:

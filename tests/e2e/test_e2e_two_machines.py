@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -172,29 +171,6 @@ def test_a_new_project_travels_while_both_run(lab: Lab) -> None:
     settle([a, b])
     assert arrived.read_text() == (folder / f"{session}.jsonl").read_text()
     assert arrived.stat().st_mode & 0o777 == (folder / f"{session}.jsonl").stat().st_mode & 0o777
-
-
-@pytest.mark.xfail(strict=True, reason="prompt histories are not united yet")
-def test_prompt_histories_are_united(folder_lab: Lab) -> None:
-    a, b = _pair(folder_lab)
-    a.sync()
-    b.sync()
-    for machine, moment in ((a, 1), (b, 2)):
-        line = {
-            "display": f"typed at {machine.name}",
-            "pastedContents": {},
-            "timestamp": EPOCH * 1000 + moment,
-            "project": str(machine.home / "dev/app"),
-            "sessionId": f"0aafeadc-0000-4000-8000-00000000000{moment}",
-        }
-        _append(machine.tree / "history.jsonl", json.dumps(line, separators=(",", ":")) + "\n")
-    for machine in (a, b, a):
-        machine.sync()
-    for machine in (a, b):
-        lines = [json.loads(line) for line in (machine.tree / "history.jsonl").read_text().splitlines()]
-        assert [line["display"] for line in lines[-2:]] == ["typed at a", "typed at b"]
-        assert [line["timestamp"] for line in lines] == sorted(line["timestamp"] for line in lines)
-        assert machine.conflicts() == []
 
 
 def test_a_third_device_joins_late_and_takes_part(lab: Lab) -> None:

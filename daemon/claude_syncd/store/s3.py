@@ -93,7 +93,8 @@ class S3Store:
                 data = await _read(name, body, answer.get("ContentLength", 0))
             if span is None:
                 return data
-            whole = answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+            # Some servers send the part with status 200; only without Content-Range it is the whole object.
+            whole = answer["ResponseMetadata"]["HTTPStatusCode"] == 200 and not answer.get("ContentRange")
             start, length = span_bounds(span, len(data)) if whole else (0, max(0, span.length))
             return data[start : start + length]
 
