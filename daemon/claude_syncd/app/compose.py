@@ -23,6 +23,7 @@ from claude_syncd.local import device as device_file
 from claude_syncd.local.apply import Applier
 from claude_syncd.local.content import Contents
 from claude_syncd.local.state import State
+from claude_syncd.local.syscalls import keep_freed_memory
 from claude_syncd.local.trash import Trash
 from claude_syncd.log import get_logger
 from claude_syncd.store.open import FolderOptions, Opened, S3Options, StoreOptions, open_store
@@ -92,6 +93,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
     device = device_file.load(places.device)
     places.conflicts.mkdir(mode=0o700, parents=True, exist_ok=True)
     _allow_many_files()
+    keep_freed_memory()
     rules = Rules(Scope(settings.scope), tuple(settings.include), tuple(settings.exclude))
     follow = tuple(Path(os.path.realpath(folder)) for folder in settings.follow)
     with _state(places, keys.vault_id, device.id) as state:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import defaultdict
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,9 +11,10 @@ from claude_syncd.core.model import Base, Kind
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Action, Relation, conflict_path
 from claude_syncd.core.status import Progress
+from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
 from claude_syncd.engine.plan import decide_one, identity_of
 from claude_syncd.engine.together import together
-from claude_syncd.errors import Changed, IntegrityError, LocalError, SyncError
+from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Commit
 from claude_syncd.local.reading import is_prefix, open_for_read
 from claude_syncd.local.state import Tracked
@@ -26,11 +25,9 @@ if TYPE_CHECKING:
     from claude_syncd.core.model import Identity, Record, Slice
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.site import Site
-    from claude_syncd.local.stage import Staged
 
-FILES_PER_BATCH = 1024
-BYTES_PER_BATCH = 128 * 1024 * 1024
-_WRITERS = 2
+FILES_PER_BATCH = 512
+BYTES_PER_BATCH = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -44,19 +41,12 @@ class Pulled:
 
 
 @dataclass(slots=True)
-class Fetch:
-    """One content on its way in: `staged` is filled from `slices`; the first `have` bytes are there already."""
+class _Batch:
+    """Files that come together: `started` are those of `items` that have a fetch, in the order of `fetches`."""
 
-    path: str
-    record: Record
-    slices: tuple[Slice, ...]
-    staged: Staged
-    have: int = 0
-    error: SyncError | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-_Place = tuple[Fetch, "Slice", int]  # whose bytes, which part of a blob, where in the file
+    items: list[Item]
+    started: list[Item] = field(default_factory=list)
+    fetches: list[Fetch] = field(default_factory=list)
 
 
 async def adopt(site: Site, items: Iterable[Item]) -> None:
@@ -126,36 +116,44 @@ async def pull(site: Site, items: Sequence[Item]) -> Pulled:
 
 
 async def _download(site: Site, items: list[Item], done: Pulled) -> None:
-    """Fetch one batch while the one before it is brought to the disk."""
+    """While one batch is fetched the next one is begun, and the one before it is brought to the disk."""
     total = sum(_winner(i).size for i in items)
-    written: asyncio.Task[None] | None = None
-    finished = finished_bytes = 0
-    try:
-        for batch in _batches(items):
-            fetches: list[Fetch] = []
-            try:
-                started = await site.off_loop(_start, site, batch, fetches, done)
-                await fetch(site, fetches)
-            except BaseException:
-                await asyncio.shield(site.off_loop(_discard, fetches))
-                raise
-            if written is not None:
-                await written
-            written = asyncio.create_task(site.off_loop(_finish, site, started, fetches, done), name="write a batch")
-            finished += len(batch)
-            finished_bytes += sum(_winner(i).size for i in batch)
+    begun: asyncio.Queue[_Batch | None] = asyncio.Queue(maxsize=1)
+    fetched: asyncio.Queue[_Batch | None] = asyncio.Queue(maxsize=1)
+    under_way: list[_Batch] = []
+
+    async def begin() -> None:
+        for chosen in _batches(items):
+            batch = _Batch(chosen)
+            under_way.append(batch)
+            await site.off_loop(_start, site, batch, done)
+            await begun.put(batch)
+        await begun.put(None)
+
+    async def receive() -> None:
+        while (batch := await begun.get()) is not None:
+            await fetch(site, batch.fetches)
+            await fetched.put(batch)
+        await fetched.put(None)
+
+    async def finish() -> None:
+        finished = finished_bytes = 0
+        while (batch := await fetched.get()) is not None:
+            await site.off_loop(_finish, site, batch, done)
+            under_way.remove(batch)
+            finished += len(batch.items)
+            finished_bytes += sum(_winner(i).size for i in batch.items)
             site.progress(
                 Progress(
-                    phase="download",
-                    done=finished,
-                    total=len(items),
-                    bytes_done=finished_bytes,
-                    bytes_total=total,
+                    phase="download", done=finished, total=len(items), bytes_done=finished_bytes, bytes_total=total
                 )
             )
+
+    try:
+        await together(begin(), receive(), finish())
     finally:
-        if written is not None:
-            await written
+        for batch in under_way:
+            discard(batch.fetches)  # a cut-off pull leaves no temporary files; there is nobody left to wait for
 
 
 def _winner(item: Item) -> Record:
@@ -178,14 +176,13 @@ def _batches(items: Iterable[Item]) -> Iterable[list[Item]]:
         yield batch
 
 
-def _start(site: Site, items: list[Item], fetches: list[Fetch], done: Pulled) -> list[Item]:
+def _start(site: Site, batch: _Batch, done: Pulled) -> None:
     wanted: dict[Root, list[Item]] = defaultdict(list)
-    for item in items:
+    for item in batch.items:
         if item.found is not None and item.local is not None and item.local.sha256 == _winner(item).sha256:
             _set_meta(site, item, done)
         else:
             wanted[item.spot.root].append(item)
-    started = []
     for root, chosen in wanted.items():
         for item, staged in zip(chosen, site.appliers[root].stage_all([i.spot.rel for i in chosen]), strict=True):
             if isinstance(staged, SyncError):
@@ -193,15 +190,14 @@ def _start(site: Site, items: list[Item], fetches: list[Fetch], done: Pulled) ->
                 continue
             winner = _winner(item)
             one = Fetch(item.path, winner, site.state.slices(winner.path, winner.device), staged)
-            fetches.append(one)
-            started.append(item)
+            batch.fetches.append(one)
+            batch.started.append(item)
             one.have = _common(item, one.slices)
             if one.have:
                 try:
                     staged.copy_prefix(item.spot.rel, one.have)
                 except LocalError as error:
                     one.error = error
-    return started
 
 
 def _common(item: Item, slices: tuple[Slice, ...]) -> int:
@@ -218,65 +214,11 @@ def _common(item: Item, slices: tuple[Slice, ...]) -> int:
     return have
 
 
-async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
-    """Fill the staged files from the vault. An object that can't be read or trusted spoils those that need it."""
-    places: dict[tuple[str, int], list[_Place]] = defaultdict(list)
-    wants: dict[str, set[int]] = defaultdict(set)
-    for one in fetches:
-        offset = 0
-        for part in one.slices:
-            if offset >= one.have:
-                places[part.object, part.blob].append((one, part, offset))
-                wants[part.object].add(part.blob)
-            offset += part.length
-    lanes: list[asyncio.Queue[tuple[list[_Place], bytes] | None]] = [asyncio.Queue(maxsize=2) for _ in range(_WRITERS)]
-
-    async def read() -> None:
-        async with aclosing(site.reader.blobs(wants)) as blobs:
-            async for name, blob, plain in blobs:
-                where = places.pop((name, blob))
-                # A large file's blobs stay in one lane, so that it is written in order and hashed on the way.
-                await lanes[id(where[0][0]) // 64 % _WRITERS].put((where, plain))
-        for lane in lanes:
-            await lane.put(None)
-
-    async def write(lane: asyncio.Queue[tuple[list[_Place], bytes] | None]) -> None:
-        while (taken := await lane.get()) is not None:
-            await site.off_loop(_write, *taken)
-
-    await together(read(), *(write(lane) for lane in lanes))
-
-
-def _write(places: list[_Place], plain: bytes) -> None:
-    for one, part, offset in places:
-        data = plain[part.start : part.start + part.length]
-        with one.lock:
-            if one.error is not None:
-                continue
-            if len(data) != part.length:
-                one.error = IntegrityError(f"a record of {one.path} names bytes that are not in its blob")
-                continue
-            try:
-                one.staged.write_at(offset, data)
-            except LocalError as error:
-                one.error = error
-
-
-def verify(one: Fetch) -> None:
-    """Set `error` unless the staged file has the content that its record names."""
-    if one.error is None:
-        try:
-            if one.staged.sha256() != one.record.sha256:
-                one.error = IntegrityError(f"the content of {one.path} does not have the hash that its record names")
-        except LocalError as error:
-            one.error = error
-
-
-def _finish(site: Site, items: list[Item], fetches: list[Fetch], done: Pulled) -> None:
-    for one in fetches:
+def _finish(site: Site, batch: _Batch, done: Pulled) -> None:
+    for one in batch.fetches:
         verify(one)
     ready: dict[Root, list[tuple[Item, Fetch]]] = defaultdict(list)
-    for item, one in zip(items, fetches, strict=True):
+    for item, one in zip(batch.started, batch.fetches, strict=True):
         if one.error is not None:
             _failed(site, item.path, one.error, done)
         else:
@@ -300,12 +242,7 @@ def _finish(site: Site, items: list[Item], fetches: list[Fetch], done: Pulled) -
             site.problems.pop(f"apply:{item.path}", None)
             done.downloaded += 1
         site.state.track(tracked)
-    _discard(fetches)
-
-
-def _discard(fetches: list[Fetch]) -> None:
-    for one in fetches:
-        one.staged.discard()
+    discard(batch.fetches)
 
 
 def _set_meta(site: Site, item: Item, done: Pulled) -> None:
@@ -384,7 +321,7 @@ async def compare(site: Site, items: Sequence[Item]) -> list[Item]:
         except (Changed, LocalError) as error:
             site.problems[f"apply:{item.path}"] = str(error)
         finally:
-            await site.off_loop(_discard, fetches)
+            await site.off_loop(discard, fetches)
     return decided
 
 

@@ -23,6 +23,7 @@ from claude_syncd.engine.survey import survey
 from claude_syncd.errors import Held, LocalError
 from claude_syncd.local.live import live_sessions
 from claude_syncd.local.scan import root_identity
+from claude_syncd.local.syscalls import give_back_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +38,8 @@ _PASSES = 4  # upload or download, then the kept side of a conflict, then its pu
 _PUBLISHED = frozenset({Action.UPLOAD, Action.DELETE})
 _ACCEPTED = "deletions_accepted"
 _HOLD = "hold"
+_MUCH = 4 * 1024 * 1024  # bytes, and files: after more than that, memory is given back
+_MANY = 1000
 
 
 class Direction(Flag):
@@ -159,6 +162,8 @@ class Round:
                 problems[key] for path in tally.later for key in (f"read:{path}", f"apply:{path}") if key in problems
             ]
             traffic = self.site.counter.snapshot() - before
+            if traffic.bytes_up + traffic.bytes_down > _MUCH or tally.uploaded + tally.downloaded > _MANY:
+                await self.site.off_loop(give_back_memory)
             return RunResult(
                 uploaded=tally.uploaded,
                 downloaded=tally.downloaded,

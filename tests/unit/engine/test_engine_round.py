@@ -10,7 +10,8 @@ from devices import SESSION, Device, Vault, settle
 
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.round import Direction, Limits
-from claude_syncd.errors import Held
+from claude_syncd.errors import Held, StoreUnavailable
+from claude_syncd.store.base import Span
 
 Pair = tuple[Device, Device]
 
@@ -509,3 +510,44 @@ async def test_a_store_that_rolls_back_a_log_is_found_out(vault: Vault, tmp_path
     await eve.sync()
     assert not eve.site.problems
     assert eve.read("CLAUDE.md") == "two\n"
+
+
+async def test_a_store_that_fails_in_a_push_says_so_and_the_next_push_goes_on(pair: Pair) -> None:
+    ann, bob = pair
+    ann.write("skills/s/x.bin", random.Random(5).randbytes(40_000_000))
+    real_put = ann.store.put
+
+    async def unavailable(name: str, data: bytes, *, if_absent: bool = False) -> None:
+        raise StoreUnavailable("gone")
+
+    ann.store.put = unavailable  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="gone"):
+        await ann.sync(Direction.PUSH)
+    ann.store.put = real_put  # type: ignore[method-assign]
+    await settle(ann, bob)
+    assert bob.tree() == ann.tree()
+
+
+async def test_a_store_that_fails_in_a_pull_leaves_no_temporary_files(pair: Pair) -> None:
+    ann, bob = pair
+    for n in range(3):
+        ann.write(f"skills/s/{n}.bin", random.Random(n).randbytes(40_000_000))
+    await ann.sync()
+    real_get = bob.store.get
+    left = 2
+
+    async def breaks_off(name: str, span: Span | None = None) -> bytes:
+        nonlocal left
+        if "/packs/" in name:
+            left -= 1
+            if left < 0:
+                raise StoreUnavailable("gone")
+        return await real_get(name, span)
+
+    bob.store.get = breaks_off  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="gone"):
+        await bob.sync()
+    assert not [p for p in bob.places.tree.rglob("*") if ".csync" in p.name]
+    bob.store.get = real_get  # type: ignore[method-assign]
+    await settle(ann, bob)
+    assert bob.tree() == ann.tree()

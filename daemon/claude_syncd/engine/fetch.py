@@ -1,0 +1,98 @@
+"""Fetches contents: from the vault's objects into staged files, verified."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from claude_syncd.engine.together import together
+from claude_syncd.errors import IntegrityError, LocalError, SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from claude_syncd.core.model import Record, Slice
+    from claude_syncd.engine.site import Site
+    from claude_syncd.local.stage import Staged
+
+_WRITERS = 2
+
+
+@dataclass(slots=True)
+class Fetch:
+    """One content on its way in: `staged` is filled from `slices`; the first `have` bytes are there already."""
+
+    path: str
+    record: Record
+    slices: tuple[Slice, ...]
+    staged: Staged
+    have: int = 0
+    error: SyncError | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_Place = tuple[Fetch, "Slice", int]  # whose bytes, which part of a blob, where in the file
+
+
+async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
+    """Fill the staged files from the vault. An object that can't be read or trusted spoils those that need it."""
+    places: dict[tuple[str, int], list[_Place]] = defaultdict(list)
+    wants: dict[str, set[int]] = defaultdict(set)
+    for one in fetches:
+        offset = 0
+        for part in one.slices:
+            if offset >= one.have:
+                places[part.object, part.blob].append((one, part, offset))
+                wants[part.object].add(part.blob)
+            offset += part.length
+    lanes: list[asyncio.Queue[tuple[list[_Place], bytes] | None]] = [asyncio.Queue(maxsize=2) for _ in range(_WRITERS)]
+
+    async def read() -> None:
+        async with aclosing(site.reader.blobs(wants)) as blobs:
+            async for name, blob, plain in blobs:
+                where = places.pop((name, blob))
+                # A large file's blobs stay in one lane, so that it is written in order and hashed on the way.
+                await lanes[id(where[0][0]) // 64 % _WRITERS].put((where, plain))
+        for lane in lanes:
+            await lane.put(None)
+
+    async def write(lane: asyncio.Queue[tuple[list[_Place], bytes] | None]) -> None:
+        while (taken := await lane.get()) is not None:
+            await site.off_loop(_write, *taken)
+
+    await together(read(), *(write(lane) for lane in lanes))
+
+
+def _write(places: list[_Place], plain: bytes) -> None:
+    for one, part, offset in places:
+        data = plain[part.start : part.start + part.length]
+        with one.lock:
+            if one.error is not None:
+                continue
+            if len(data) != part.length:
+                one.error = IntegrityError(f"a record of {one.path} names bytes that are not in its blob")
+                continue
+            try:
+                one.staged.write_at(offset, data)
+            except LocalError as error:
+                one.error = error
+
+
+def verify(one: Fetch) -> None:
+    """Set `error` unless the staged file has the content that its record names."""
+    if one.error is None:
+        try:
+            if one.staged.sha256() != one.record.sha256:
+                one.error = IntegrityError(f"the content of {one.path} does not have the hash that its record names")
+        except LocalError as error:
+            one.error = error
+
+
+def discard(fetches: Iterable[Fetch]) -> None:
+    """Remove the staged files that have not taken their place."""
+    for one in fetches:
+        one.staged.discard()
