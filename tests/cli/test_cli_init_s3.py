@@ -102,15 +102,9 @@ def test_a_prefix_that_holds_other_things_is_refused_and_kept(server: S3Server, 
     assert not (tmp_path / "home" / ".claude-sync").exists()
 
 
-@pytest.mark.parametrize("wrong", ["key", "bucket"])
-def test_a_wrong_key_or_bucket_is_told_and_writes_nothing(server: S3Server, tmp_path: Path, wrong: str) -> None:
+def test_a_wrong_bucket_is_told_and_writes_nothing(server: S3Server, tmp_path: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
-    words = ["--generate-key"]
-    if wrong == "key":
-        keys["AWS_ACCESS_KEY_ID"] = "AKIANOBODY"
-    else:
-        words += ["--s3", "no-such-bucket"]
-    done = init(server, tmp_path / "home", *words, **keys)
+    done = init(server, tmp_path / "home", "--generate-key", "--s3", "no-such-bucket", **keys)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "hint: " in done.stderr

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 
-WORKERS = 4
+WORKERS = min(4, max(2, os.cpu_count() or 2))
+"""Threads for blocking work. More of them than cores only take the interpreter's lock from each other."""
 TRASH_DAYS = 30
+_BUSY = "busy"
 
 
 def load_settings(places: Places) -> Settings:
@@ -140,12 +142,19 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def tidy(site: Site) -> None:
-    """Once at start: clear away what a crash left behind and what lay in the trash for long enough. Synchronous."""
-    if site.places.tree.is_dir():
-        site.appliers[Root.TREE].clean_leftovers(site.rules.descends)
-    site.appliers[Root.CONFLICTS].clean_leftovers(lambda _: True)
+@contextmanager
+def tidied(site: Site) -> Iterator[None]:
+    """Around all work that changes something. What a crash left behind is cleared away, which takes a walk through
+    the tree, only after a crash; and what lay in the trash for long enough goes.
+    """
+    if site.state.meta(_BUSY) is not None:
+        if site.places.tree.is_dir():
+            site.appliers[Root.TREE].clean_leftovers(site.rules.descends)
+        site.appliers[Root.CONFLICTS].clean_leftovers(lambda _: True)
+    site.state.set_meta(_BUSY, "yes")
     Trash(site.places.trash).expire(TRASH_DAYS)
+    yield  # an error passes by the next line on purpose: what it left behind is looked for at the next start
+    site.state.set_meta(_BUSY, None)
 
 
 def _homes(places: Places) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from claude_syncd import config
 from claude_syncd import log as logging
-from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidy
+from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidied
 from claude_syncd.app.service import DaemonService
 from claude_syncd.control.server import serve
 from claude_syncd.engine.supervisor import Supervisor
@@ -34,7 +34,7 @@ def run_daemon(places: Places, *, console: bool) -> None:
         logging.configure(places.log, settings.log.level, console=console)
         for warning in config.warnings(places.config):
             _log.warning(warning)
-        with opened_site(places, settings, opened_store(settings)) as site:
+        with opened_site(places, settings, opened_store(settings)) as site, tidied(site):
             asyncio.run(_daemon(site, settings))
 
 
@@ -47,7 +47,6 @@ async def _daemon(site: Site, settings: Settings) -> None:
     supervisor = Supervisor(site, intervals(settings), random.Random(), manager.status)  # noqa: S311 - jitter
     loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
     _log.info("starting", tree=str(site.places.tree), store=site.store.address, device=site.me)
-    await site.off_loop(tidy, site)
     try:
         await _until(stop, supervisor, site, manager)
     finally:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from claude_syncd import log as logging
-from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidy
+from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidied
 from claude_syncd.app.service import DaemonService
 from claude_syncd.control.messages import ConflictDetail
 from claude_syncd.core.status import Pending
@@ -60,8 +60,8 @@ class OneShotService:
                 finally:
                     await site.store.close()
 
-            tidy(site)
-            return asyncio.run(session())
+            with tidied(site):
+                return asyncio.run(session())
 
     def status(self) -> Status:
         """See OneShot."""

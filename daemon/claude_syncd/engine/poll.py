@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.site import Site
     from claude_syncd.local.state import Position
 
+_NEXT_ROSTER = "roster_next"
 CATCH_UP = 4
 """Log entries asked for at once while far behind."""
 
@@ -23,7 +24,7 @@ class Poller:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._next_roster = 1
+        self._next_roster = int(site.state.meta(_NEXT_ROSTER) or 1)
 
     async def join(self) -> None:
         """Read the whole roster and enter this device under the next free number if it is not there."""
@@ -50,6 +51,7 @@ class Poller:
                 return
             await site.off_loop(site.state.joined, entry)
             self._next_roster += 1
+            await site.off_loop(site.state.set_meta, _NEXT_ROSTER, str(self._next_roster))
 
     async def relist(self) -> None:
         """Find by listing what guessing names can't: entries that collided on a store without conditional put."""
