@@ -104,6 +104,7 @@ class Feeder:
             yield from self._take(draft, data)
         seen = stream.observation
         draft.identity = None if seen.racy or seen.identity.size > seen.local.size else seen.identity
+        draft.item = replace(item, local=seen.local)  # it may have been written to since it was looked at
         self._finish(draft, seen.local.size, seen.local.sha256)
 
     def _known(self, draft: Draft, local: Local) -> Iterator[Cut]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from claude_syncd.engine.together import together
-from claude_syncd.errors import IntegrityError, LocalError, SyncError
+from claude_syncd.errors import IntegrityError, LocalError, ObjectMissing, SyncError, VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from claude_syncd.core.model import Record, Slice
     from claude_syncd.engine.site import Site
@@ -51,12 +51,26 @@ async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
             offset += part.length
     lanes: list[asyncio.Queue[tuple[list[_Place], bytes] | None]] = [asyncio.Queue(maxsize=2) for _ in range(_WRITERS)]
 
-    async def read() -> None:
-        async with aclosing(site.reader.blobs(wants)) as blobs:
+    async def deliver(wanted: Mapping[str, Collection[int]]) -> None:
+        async with aclosing(site.reader.blobs(wanted)) as blobs:
             async for name, blob, plain in blobs:
                 where = places.pop((name, blob))
                 # A large file's blobs stay in one lane, so that it is written in order and hashed on the way.
                 await lanes[id(where[0][0]) // 64 % _WRITERS].put((where, plain))
+
+    async def read() -> None:
+        try:
+            await deliver(wants)
+        except (VaultError, ObjectMissing):
+            # One object is bad: ask for each by itself, so that only those files suffer that need it.
+            for name in wants:
+                left = [blob for other, blob in places if other == name]
+                try:
+                    await deliver({name: left})
+                except (VaultError, ObjectMissing) as error:
+                    for blob in left:
+                        for one, _, _ in places.pop((name, blob), ()):
+                            one.error = error
         for lane in lanes:
             await lane.put(None)
 

@@ -15,7 +15,7 @@ from claude_syncd.engine.plan import render
 from claude_syncd.engine.round import Direction, Limits, Round
 from claude_syncd.engine.survey import hinted
 from claude_syncd.engine.timing import Schedule
-from claude_syncd.errors import Held, LocalError, StoreUnavailable, SyncError
+from claude_syncd.errors import Held, LocalError, StoreRefused, StoreUnavailable, SyncError
 from claude_syncd.local.watch import Watcher
 from claude_syncd.log import get_logger
 
@@ -35,6 +35,7 @@ _BLIND_SCAN = 30.0  # seconds between scans while the kernel gives no hints
 _SLEPT = 30.0  # the wall clock ran so much further than the monotonic one: the machine slept
 _BEAT = 2.0
 _NOTE_EVERY = 60.0
+_PAUSED_LOOK = 2.0  # seconds after which a pause that ends by itself is seen to have ended
 
 
 class Supervisor:
@@ -59,7 +60,7 @@ class Supervisor:
         self._schedule = Schedule(intervals, random, now)
         self._debounce = Debounce(intervals.quiet, intervals.limit)
         self._wake = asyncio.Event()
-        self._hints: set[str] = set()
+        self.hints: set[str] = set()  # files of the tree that something happened to since the last round
         self._rescans: set[str] = {""}
         self._scanned = now
         self._rostered = now
@@ -112,6 +113,7 @@ class Supervisor:
         while True:
             await self._until_due()
             if await self.site.off_loop(report.paused_until, self.site) is not None:
+                await self._woken(_PAUSED_LOOK)
                 continue
             now = time.monotonic()
             poll = self._schedule.due(now)
@@ -152,7 +154,7 @@ class Supervisor:
         """How things are."""
         pending = self.round.pending
         if not self.round.busy:
-            waiting = len(self.round.dirty) + len(self._hints)
+            waiting = len(self.round.dirty) + len(self.hints)
             pending = Pending(upload=max(pending.upload, waiting), download=pending.download, parked=pending.parked)
         return await self.site.off_loop(
             report.status,
@@ -231,9 +233,9 @@ class Supervisor:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _hinted(self, paths: list[str], rescans: frozenset[str]) -> None:
-        self._hints.update(paths)
-        if len(self._hints) > _MANY_HINTS:
-            self._hints.clear()
+        self.hints.update(paths)
+        if len(self.hints) > _MANY_HINTS:
+            self.hints.clear()
             rescans |= {""}
         self._rescans |= rescans
         self._debounce.hint(time.monotonic())
@@ -262,12 +264,16 @@ class Supervisor:
             waits = [self._schedule.wait(now), self._scanned + scan_every - now]
             if not self._schedule.failing:
                 waits.append(self._debounce.wait(now))
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(max(0.001, min(w for w in waits if w is not None))):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await self._woken(max(0.001, min(w for w in waits if w is not None)))
+
+    async def _woken(self, seconds: float) -> None:
+        """Wait for something to happen, for so long at the most."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
 
     async def _attempt(self, *, poll: bool) -> None:
         try:
@@ -312,7 +318,7 @@ class Supervisor:
 
     async def _look(self) -> None:
         """Turn hints into dirty paths. Raises LocalError, Held."""
-        hints, self._hints = self._hints, set()
+        hints, self.hints = self.hints, set()
         rescans, self._rescans = self._rescans, set()
         self._debounce.taken()
         try:
@@ -324,7 +330,7 @@ class Supervisor:
                     await self.round.scan(folder)
                 self.round.dirty |= await self.site.off_loop(hinted, self.site, hints)
         except BaseException:
-            self._hints |= hints
+            self.hints |= hints
             self._rescans |= rescans
             raise
 
@@ -356,10 +362,10 @@ class Supervisor:
             self._schedule.failed(now)  # the user may mend it by putting back what was gone
             return
         self.error = error
-        if error.retry:
-            self._schedule.failed(now, error.retry_after if isinstance(error, StoreUnavailable) else None)
-        else:
+        if isinstance(error, StoreRefused):
             self._schedule.stop()
+        else:
+            self._schedule.failed(now, error.retry_after if isinstance(error, StoreUnavailable) else None)
 
     def _progressed(self, progress: Progress) -> None:
         for hearer in self._hearers:

@@ -551,3 +551,36 @@ async def test_a_store_that_fails_in_a_pull_leaves_no_temporary_files(pair: Pair
     bob.store.get = real_get  # type: ignore[method-assign]
     await settle(ann, bob)
     assert bob.tree() == ann.tree()
+
+
+async def test_a_bad_pack_spoils_only_the_files_in_it(pair: Pair) -> None:
+    ann, bob = pair
+    for n in range(3):
+        ann.write(f"skills/s/{n}.bin", random.Random(n).randbytes(20_000_000))
+        await ann.sync()
+    packs = sorted(n for n in ann.vault.objects if "/packs/" in n)
+    good = ann.vault.objects[packs[0]]
+    ann.vault.objects[packs[0]] = good[:1000] + bytes([good[1000] ^ 1]) + good[1001:]
+    result = await bob.sync()
+    assert result.downloaded == 2
+    assert len(bob.tree()) == 2
+    assert any(packs[0] in failure for failure in bob.round.failures)
+    assert not [p for p in bob.places.tree.rglob("*") if ".csync" in p.name]
+    ann.vault.objects[packs[0]] = good
+    await settle(ann, bob)
+    assert bob.tree() == ann.tree()
+    assert not bob.round.failures
+
+
+async def test_an_object_that_is_gone_is_named_and_waited_for(pair: Pair) -> None:
+    ann, bob = pair
+    ann.write("skills/s/x.bin", random.Random(6).randbytes(20_000_000))
+    ann.write("CLAUDE.md", "x\n")
+    await ann.sync()
+    name = next(n for n in ann.vault.objects if "/packs/" in n)
+    gone = ann.vault.objects.pop(name)
+    await bob.sync()
+    assert any(name in failure for failure in bob.round.failures)
+    ann.vault.objects[name] = gone
+    await settle(ann, bob)
+    assert bob.tree() == ann.tree()
