@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from claude_syncd.control.messages import ConflictDetail
+from claude_syncd.core.portable import Root, encode_key
 from claude_syncd.engine import conflicts as kept
 from claude_syncd.engine import report
 from claude_syncd.engine.round import Direction, Limits
-from claude_syncd.engine.supervisor import project_prefix
-from claude_syncd.errors import UsageError
+from claude_syncd.errors import LocalError, UsageError
 from claude_syncd.local import device as device_file
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from claude_syncd.control.messages import Keep, Kind, RunRequest
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+    from claude_syncd.engine.site import Site
     from claude_syncd.engine.supervisor import Supervisor
 
 _DIRECTIONS = {"push": Direction.PUSH, "pull": Direction.PULL, "sync": Direction.SYNC}
@@ -46,7 +47,7 @@ class DaemonService:
     async def _limits(self, request: RunRequest) -> Limits:
         under = device = ""
         if request.project is not None:
-            under = await self._site.off_loop(project_prefix, self._site, request.project)
+            under = await self._site.off_loop(_project_prefix, self._site, request.project)
         if request.from_device is not None:
             known = await self.devices()
             matches = [d.id for d in known if request.from_device in {d.id, d.name}]
@@ -115,3 +116,13 @@ class DaemonService:
     def events(self) -> AsyncIterator[Progress | Status]:
         """See Service."""
         return self._supervisor.events()
+
+
+def _project_prefix(site: Site, folder: str) -> str:
+    """The portable prefix of the files of the project in the absolute `folder`. Raises LocalError for another."""
+    key = encode_key(folder)
+    spot = site.folder(Root.TREE) / "projects" / key
+    portable = site.paths.project_of(key)
+    if not spot.is_dir() and not site.state.paths(f"tree/projects/{portable}/"):
+        raise LocalError(f"no conversations of {folder} are known", hint="give the project's own folder")
+    return f"tree/projects/{portable}/"

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.debounce import Debounce
-from claude_syncd.core.portable import Root
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import report
 from claude_syncd.engine.plan import render
@@ -390,15 +389,3 @@ def _partly_failed(failures: list[str]) -> LocalError | None:
         return None
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     return LocalError(f"{failures[0]}{more}", hint="the other files were synced; this is tried again by itself")
-
-
-def project_prefix(site: Site, folder: str) -> str:
-    """The portable prefix of the files of the project in the absolute `folder`. Raises LocalError for another."""
-    from claude_syncd.core.portable import encode_key  # noqa: PLC0415
-
-    key = encode_key(folder)
-    spot = site.folder(Root.TREE) / "projects" / key
-    portable = site.paths.project_of(key)
-    if not spot.is_dir() and not site.state.paths(f"tree/projects/{portable}/"):
-        raise LocalError(f"no conversations of {folder} are known", hint="give the project's own folder")
-    return f"tree/projects/{portable}/"
