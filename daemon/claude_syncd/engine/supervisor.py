@@ -67,6 +67,7 @@ class Supervisor:
         self._noted = 0.0
         self._prepared = False
         self._watcher: Watcher | None = None
+        self._watching = asyncio.Event()
         self._listeners: set[asyncio.Queue[Progress | Status]] = set()
         self._hearers: list[Callable[[Progress], None]] = []
         site.progress = self._progressed
@@ -88,6 +89,7 @@ class Supervisor:
         )
         try:
             await site.off_loop(watcher.start)
+            self._watching.set()
             await asyncio.Event().wait()
         finally:
             await asyncio.shield(site.off_loop(watcher.stop))
@@ -108,7 +110,8 @@ class Supervisor:
             alive()
 
     async def work(self) -> None:
-        """Run rounds until cancelled."""
+        """Run rounds until cancelled, once the tree is watched: what changes before that, the first scan finds."""
+        await self._watching.wait()
         while True:
             await self._until_due()
             if await self.site.off_loop(report.paused_until, self.site) is not None:

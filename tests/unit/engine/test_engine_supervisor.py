@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.timing import Intervals
 from claude_syncd.engine.together import together
 from claude_syncd.errors import StoreRefused, StoreUnavailable
+from claude_syncd.local.watch import Watcher
 
 QUICK = Intervals(quiet=0.05, limit=0.5, active=0.1, idle=0.2, roster=0.2)
 
@@ -97,3 +99,20 @@ async def test_the_first_failure_is_raised_as_itself_and_ends_the_others() -> No
     with pytest.raises(StoreUnavailable, match="gone"):
         await together(waits(), fails())
     assert ended
+
+
+async def test_what_is_written_before_the_tree_is_watched_is_found(
+    vault: Vault, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = stack.enter_context(Device(vault, tmp_path, "ann").running())
+    real_start = Watcher.start
+
+    def late(watcher: Watcher) -> None:
+        # A loop that did not wait would scan in this time; the file comes after that, and before the watches.
+        threading.Event().wait(0.3)
+        ann.write("CLAUDE.md", "early\n")
+        real_start(watcher)
+
+    monkeypatch.setattr(Watcher, "start", late)
+    async with at_work(ann):
+        await until(lambda: any("/log/" in n for n in vault.objects))
