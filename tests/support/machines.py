@@ -192,7 +192,8 @@ class Machine:
         daemon, self.daemon = self.daemon, None
         assert daemon is not None, f"{self.name}: no daemon runs"
         daemon.send_signal(signal.SIGKILL)
-        assert daemon.wait() == -signal.SIGKILL, f"{self.name}: it had ended by itself\n{self.story()}"
+        code = daemon.wait()
+        assert code == -signal.SIGKILL, f"{self.name}: it had ended by itself with {code}\n{self.story()}"
 
     def close(self) -> None:
         """Leave no process behind, whatever happened."""
