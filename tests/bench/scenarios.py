@@ -61,6 +61,7 @@ def first_push_and_pull(bench: Bench) -> str:
     _read_all(tree.root)
     pushes: dict[tuple[str, str], Series] = {}
     pulls: dict[tuple[str, str], Series] = {}
+    left: list[tuple[Place, list[Path]]] = []
     for kind, kind_of_tool in bench.turns():
         place = bench.places[kind]()
         tool = kind_of_tool(place, bench.folder())
@@ -71,8 +72,11 @@ def first_push_and_pull(bench: Bench) -> str:
         target = bench.folder() / "restored"
         pulls.setdefault((kind, tool.name), Series()).runs.append(tool.pull(target))
         _check_copy(tree.root, target)
-        _drop(target.parent)
-        _drop(tool.work)
+        left.append((place, [target.parent, tool.work]))
+    # Only now: for seconds after a deletion, ext4 is slow to find inodes for whoever comes next.
+    for place, folders in left:
+        for folder in folders:
+            _drop(folder)
         place.remove()
     rows = []
     for what, all_series in (("push", pushes), ("pull", pulls)):
