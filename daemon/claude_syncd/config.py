@@ -2,7 +2,6 @@
 
 `CLAUDE_SYNC_STORE__REGION` is `region` in `[store]`. A list in the environment is JSON or separated by commas.
 Everything wrong is one ConfigError that has a line for each mistake and names the key and where it stands.
-Only processes that sync import this module: pydantic takes its time.
 """
 
 from __future__ import annotations
@@ -11,25 +10,28 @@ import difflib
 import json
 import os
 import tomllib
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import msgspec
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from msgspec import Meta
 
 from claude_syncd.errors import ConfigError, LocalError
 from claude_syncd.local.private_file import write_private
+from claude_syncd.store.options import FolderOptions, S3Options, StoreOptions, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from pydantic_core import ErrorDetails
-    from pydantic_settings import PydanticBaseSettingsSource
+    from _typeshed import DataclassInstance
 
 PREFIX = "CLAUDE_SYNC_"
 NOT_SETTINGS = frozenset({"CLAUDE_SYNC_HOME"})
 """Variables with our prefix that are no settings."""
+STORES: Mapping[str, type[StoreOptions]] = {"folder": FolderOptions, "s3": S3Options}
+"""What `kind` in `[store]` says."""
 
 _MAX_FILE = 1024 * 1024
 _HEADER = """\
@@ -39,84 +41,26 @@ _HEADER = """\
 
 """
 
-Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
+_Section = TypeVar("_Section", bound="DataclassInstance")
+_Patience = Annotated[float, Meta(ge=0, le=3600)]
+Seconds = Annotated[float, Meta(gt=0, le=30 * 86400)]
 
 
-def _listed(value: object) -> object:
-    """A list as it comes from the environment: JSON, or separated by commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"is neither a JSON list nor words separated by commas: {error}") from None
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _absolute(value: object) -> object:
-    """`~` means the user's home; a daemon has no folder that a relative path could start from."""
-    if not isinstance(value, str | Path):
-        return value
-    path = Path(value).expanduser()
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path (or begin with ~)")
-    return path
-
-
-Folder = Annotated[Path, BeforeValidator(_absolute)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class FolderStore(_Section):
-    """A folder, local or mounted."""
-
-    kind: Literal["folder"] = "folder"
-    path: Folder
-
-
-class S3Store(_Section):
-    """A bucket of S3, R2 or anything that speaks S3. Without keys the usual AWS chain is asked (`profile`)."""
-
-    kind: Literal["s3"] = "s3"
-    bucket: Text
-    prefix: Annotated[str, Field(max_length=512)] = ""
-    region: Text | None = None
-    endpoint: Text | None = None
-    profile: Text | None = None
-    access_key_id: Text | None = None
-    secret_access_key: SecretStr | None = None
-    session_token: SecretStr | None = None
-    path_style: bool | None = None
-    ca_bundle: Folder | None = None
-
-    @model_validator(mode="after")
-    def _keys_go_together(self) -> S3Store:
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key go together")
-        if self.session_token is not None and self.access_key_id is None:
-            raise ValueError("session_token needs access_key_id and secret_access_key")
-        return self
-
-
-class Debounce(_Section):
+@dataclass(frozen=True, slots=True)
+class Debounce:
     """How long a change waits for more: seconds of quiet, and seconds at the most."""
 
-    quiet: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 2.0
-    limit: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 15.0
+    quiet: _Patience = 2.0
+    limit: _Patience = 15.0
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Debounce:
+    def __post_init__(self) -> None:
+        """Raise ConfigError for times out of order."""
         if self.limit < self.quiet:
-            raise ValueError("limit must not be below quiet")
-        return self
+            raise ConfigError("limit must not be below quiet")
 
 
-class Poll(_Section):
+@dataclass(frozen=True, slots=True)
+class Poll:
     """How often other devices' areas are asked, in seconds."""
 
     active: Seconds = 5.0
@@ -124,63 +68,47 @@ class Poll(_Section):
     roster: Seconds = 60.0
     list: Seconds = 1800.0
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Poll:
+    def __post_init__(self) -> None:
+        """Raise ConfigError for times out of order."""
         if self.idle < self.active:
-            raise ValueError("idle must not be below active")
-        return self
+            raise ConfigError("idle must not be below active")
 
 
-class Limits(_Section):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """Requests to the store at the same time."""
 
-    parallel: Annotated[int, Field(ge=1, le=64)] = 8
+    parallel: Annotated[int, Meta(ge=1, le=64)] = 8
 
 
-class Scan(_Section):
+@dataclass(frozen=True, slots=True)
+class Scan:
     """Seconds between two full scans of the tree; hints of the kernel are only hints."""
 
     interval: Seconds = 3600.0
 
 
-class Log(_Section):
+@dataclass(frozen=True, slots=True)
+class Log:
     """What is written to the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """Every setting with its default. `store` is None where this device is not set up."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-    )
-
     scope: Literal["sessions", "portable", "full"] = "portable"
-    include: Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_listed)] = ()
-    exclude: Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_listed)] = ()
-    follow: Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(_listed)] = ()
-    store: Annotated[FolderStore | S3Store, Field(discriminator="kind")] | None = None
+    include: tuple[Text, ...] = ()
+    exclude: tuple[Text, ...] = ()
+    follow: tuple[Path, ...] = ()
+    store: StoreOptions | None = None
     debounce: Debounce = Debounce()
     poll: Poll = Poll()
     limits: Limits = Limits()
     scan: Scan = Scan()
     log: Log = Log()
-
-    @classmethod
-    def settings_customise_sources(  # noqa: D102 - pydantic-settings' own hook
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - its signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - its signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - its signature
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
 
 
 def load(path: Path) -> Settings:
@@ -188,27 +116,28 @@ def load(path: Path) -> Settings:
 
     Raises ConfigError, LocalError.
     """
-    written = _read(path)
-    unknown = [_unknown_variable(name) for name in sorted(os.environ) if _is_unknown(name)]
+    known = {field.name for field in fields(Settings)}
+    unknown = [
+        f"{name} in the environment is no setting{_did_you_mean(key, known, PREFIX)}"
+        for name, (key, *_) in _variables().items()
+        if key not in known
+    ]
     if unknown:
         raise ConfigError("\n".join(unknown))
-    try:
-        return Settings(**written)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explained(item, path) for item in error.errors(include_url=False))) from None
-    except SettingsError as error:
-        raise ConfigError(f"the environment: {error}") from None
+    decoder = _Decoder(path)
+    settings = decoder.section(Settings, _overlaid(_read(path)), ())
+    if settings is None or decoder.problems:
+        raise ConfigError("\n".join(decoder.problems))
+    return settings
 
 
-def store_settings(section: Mapping[str, object]) -> FolderStore | S3Store:
+def store_settings(section: Mapping[str, object]) -> StoreOptions:
     """The `[store]` section `section` as settings; None in it means not set. Raises ConfigError."""
-    given = {key: value for key, value in section.items() if value is not None}
-    model = FolderStore if given.get("kind") == "folder" else S3Store
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        lines = (f"store.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False))
-        raise ConfigError("\n".join(lines)) from None
+    decoder = _Decoder(None)
+    options = decoder.store({key: value for key, value in section.items() if value is not None}, ("store",))
+    if options is None or decoder.problems:
+        raise ConfigError("\n".join(decoder.problems))
+    return options
 
 
 def warnings(path: Path) -> tuple[str, ...]:
@@ -249,55 +178,127 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
-def _is_unknown(variable: str) -> bool:
-    if not variable.upper().startswith(PREFIX) or variable.upper() in NOT_SETTINGS:
-        return False
-    return variable[len(PREFIX) :].lower().partition("__")[0] not in Settings.model_fields
+def _variables() -> dict[str, tuple[str, ...]]:
+    """The variables with our prefix, and the key that each one names."""
+    return {
+        name: tuple(name[len(PREFIX) :].lower().split("__"))
+        for name in sorted(os.environ)
+        if name.upper().startswith(PREFIX) and name.upper() not in NOT_SETTINGS
+    }
 
 
-def _unknown_variable(variable: str) -> str:
-    key = variable[len(PREFIX) :].lower().partition("__")[0]
-    return (
-        f"{variable} in the environment is no setting{_did_you_mean(key, Settings.model_fields, in_environment=True)}"
-    )
+def _overlaid(written: dict[str, Any]) -> dict[str, Any]:
+    """What is written in the file with the environment's values over it."""
+    for name, (*sections, key) in _variables().items():
+        place = written
+        for section in sections:
+            inner = place.get(section)
+            place[section] = place = inner if isinstance(inner, dict) else {}
+        place[key] = os.environ[name]
+    return written
 
 
-def _did_you_mean(word: str, known: Mapping[str, object], *, in_environment: bool = False) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+class _Decoder:
+    """Raw values to sections; what is wrong gathers in `problems`, a line each, free of the values themselves."""
+
+    def __init__(self, path: Path | None) -> None:
+        """`path`: of the file that the values come from, to name it."""
+        self._path = path
+        self._variables = {key: name for name, key in _variables().items()} if path is not None else {}
+        self.problems: list[str] = []
+
+    def section(self, kind: type[_Section], raw: Mapping[str, object], at: tuple[str, ...]) -> _Section | None:
+        """A section of that kind; None when something in it is wrong."""
+        before = len(self.problems)
+        hints = _hints(kind)
+        for key in raw.keys() - hints.keys():
+            self._say((*at, key), f"there is no such setting{_did_you_mean(key, hints)}")
+        values = {}
+        for field in fields(kind):
+            if field.name in raw:
+                values[field.name] = self._value(hints[field.name], raw[field.name], (*at, field.name))
+            elif field.default is MISSING:
+                self._say((*at, field.name), "is missing")
+        if len(self.problems) > before:
+            return None
+        try:
+            return kind(**values)
+        except ConfigError as error:
+            self._say(at, str(error))
+            return None
+
+    def store(self, raw: object, at: tuple[str, ...]) -> StoreOptions | None:
+        """The store's section, of the kind that it names."""
+        named = dict(raw) if isinstance(raw, dict) else {}
+        kind = named.pop("kind", None)
+        if not isinstance(kind, str) or kind not in STORES:
+            self._say(at, f"kind must be {_one_of(STORES)}")
+            return None
+        return self.section(STORES[kind], named, at)
+
+    def _value(self, kind: Any, value: object, at: tuple[str, ...]) -> object:
+        if kind == StoreOptions | None:
+            return self.store(value, at)
+        if isinstance(kind, type) and is_dataclass(kind):
+            if isinstance(value, dict):
+                return self.section(kind, value, at)
+            self._say(at, "must be a section with settings of its own")
+            return None
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            self._say(at, f"must be {_one_of(get_args(kind))}")
+            return None
+        try:
+            if get_origin(kind) is tuple and isinstance(value, str):
+                value = _listed(value)
+            # What comes from the environment is text, whatever it means.
+            return msgspec.convert(value, kind, strict=at not in self._variables, dec_hook=_folder)
+        except (msgspec.ValidationError, ValueError) as error:
+            self._say(at, str(error).partition(" - at `$")[0])
+            return None
+
+    def _say(self, at: tuple[str, ...], what: str) -> None:
+        name = self._variables.get(at)
+        what = f"{what[:1].lower()}{what[1:]}"
+        if name is not None:
+            self.problems.append(f"{name} in the environment: {what}")
+        elif self._path is not None:
+            self.problems.append(f"{'.'.join(at)} in {self._path}: {what}")
+        else:
+            self.problems.append(f"{'.'.join(at)}: {what}")
+
+
+def _hints(section: type) -> dict[str, Any]:
+    return get_type_hints(section, include_extras=True)
+
+
+def _listed(value: str) -> list[object]:
+    """A list as it comes from the environment: JSON, or separated by commas."""
+    if value.lstrip().startswith("["):
+        try:
+            found = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"is neither a JSON list nor words separated by commas: {error}") from None
+        return list(found)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _folder(kind: type, value: object) -> Path:
+    """A path: `~` means the user's home; a daemon has no folder that a relative path could start from."""
+    if kind is not Path or not isinstance(value, str):
+        raise ValueError("must be a path")
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path (or begin with ~)")
+    return path
+
+
+def _one_of(words: Iterable[str]) -> str:
+    *some, last = (f'"{word}"' for word in words)
+    return f"{', '.join(some)} or {last}"
+
+
+def _did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     if not close:
         return ""
-    return f"; did you mean {PREFIX}{close[0].upper()}?" if in_environment else f"; did you mean {close[0]!r}?"
-
-
-def _explained(error: ErrorDetails, path: Path) -> str:
-    """One mistake as one line: which key, where it stands, what is wrong."""
-    # A union's location has the kind of store in it, which is no key.
-    parts = [str(part) for part in error["loc"]]
-    model = _section(parts)
-    if parts[:1] == ["store"] and parts[1:2] in (["folder"], ["s3"]):
-        del parts[1]
-    variable = PREFIX + "__".join(parts).upper()
-    where = (
-        f"{variable} in the environment"
-        if any(name.upper() == variable for name in os.environ)
-        else f"{'.'.join(parts) or 'settings'} in {path}"
-    )
-    if error["type"] == "extra_forbidden":
-        return f"{where}: there is no such setting{_did_you_mean(parts[-1], model.model_fields)}"
-    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        return f'{where}: kind must be "folder" or "s3"'
-    if error["type"] == "missing":
-        return f"{where}: is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[:1].lower()}{message[1:]}"
-
-
-def _section(parts: list[str]) -> type[BaseModel]:
-    """The section in which the key at `parts` stands."""
-    if len(parts) < 2:
-        return Settings
-    if parts[0] == "store":
-        return S3Store if "s3" in parts[1:2] else FolderStore
-    annotation = Settings.model_fields[parts[0]].annotation if parts[0] in Settings.model_fields else None
-    candidates = (annotation, *get_args(annotation))
-    return next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), Settings)
+    return f"; did you mean {prefix}{close[0].upper()}?" if prefix else f"; did you mean {close[0]!r}?"

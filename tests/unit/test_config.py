@@ -9,6 +9,7 @@ import pytest
 
 from claude_syncd import config
 from claude_syncd.errors import ConfigError, LocalError
+from claude_syncd.store.options import FolderOptions, S3Options
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,7 @@ def test_defaults_without_a_file(file: Path) -> None:
 def test_folder_store_expands_home(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
     file.write_text('[store]\nkind = "folder"\npath = "~/vault"\n')
-    assert config.load(file).store == config.FolderStore(path=Path("/somewhere/vault"))
+    assert config.load(file).store == FolderOptions(path=Path("/somewhere/vault"))
 
 
 def test_s3_store_keeps_secrets_out_of_its_repr(file: Path) -> None:
@@ -49,9 +50,8 @@ def test_s3_store_keeps_secrets_out_of_its_repr(file: Path) -> None:
         '[store]\nkind = "s3"\nbucket = "b"\naccess_key_id = "id"\nsecret_access_key = "hush"\nsession_token = "tok"\n'
     )
     settings = config.load(file)
-    assert isinstance(settings.store, config.S3Store)
-    assert settings.store.secret_access_key is not None
-    assert settings.store.secret_access_key.get_secret_value() == "hush"
+    assert isinstance(settings.store, S3Options)
+    assert settings.store.secret_access_key == "hush"
     assert "hush" not in repr(settings)
     assert "tok" not in repr(settings).replace("session_token", "")
 
@@ -63,7 +63,7 @@ def test_environment_wins_over_the_file_key_by_key(file: Path, monkeypatch: pyte
     monkeypatch.setenv("CLAUDE_SYNC_EXCLUDE", "a/**, b")
     monkeypatch.setenv("CLAUDE_SYNC_INCLUDE", '["c,d"]')
     settings = config.load(file)
-    assert isinstance(settings.store, config.S3Store)
+    assert isinstance(settings.store, S3Options)
     assert (settings.store.bucket, settings.store.region) == ("b", "new")
     assert (settings.poll.active, settings.poll.idle) == (0.5, 99)
     assert settings.exclude == ("a/**", "b")
@@ -143,7 +143,7 @@ def test_write_then_load(file: Path) -> None:
     config.write_config(file, {"store": {"kind": "s3", "bucket": "b", "region": None}, "exclude": ["a"]})
     settings = config.load(file)
     assert settings.exclude == ("a",)
-    assert settings.store == config.S3Store(bucket="b")
+    assert settings.store == S3Options(bucket="b")
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.read_text().startswith("# Settings of claude-syncd")
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -26,7 +27,7 @@ from claude_syncd.local.state import State
 from claude_syncd.local.syscalls import keep_freed_memory
 from claude_syncd.local.trash import Trash
 from claude_syncd.log import get_logger
-from claude_syncd.store.open import FolderOptions, Opened, S3Options, StoreOptions, open_store
+from claude_syncd.store.open import Opened, open_store
 from claude_syncd.vault.reader import Reader
 
 if TYPE_CHECKING:
@@ -50,24 +51,6 @@ def load_settings(places: Places) -> Settings:
     return config.load(places.config)
 
 
-def store_options(store: config.FolderStore | config.S3Store) -> StoreOptions:
-    """The settings of a store as the store layer takes them."""
-    if isinstance(store, config.FolderStore):
-        return FolderOptions(store.path)
-    return S3Options(
-        bucket=store.bucket,
-        prefix=store.prefix,
-        region=store.region,
-        endpoint=store.endpoint,
-        profile=store.profile,
-        access_key_id=store.access_key_id,
-        secret_access_key=store.secret_access_key.get_secret_value() if store.secret_access_key else None,
-        session_token=store.session_token.get_secret_value() if store.session_token else None,
-        path_style=store.path_style,
-        ca_bundle=str(store.ca_bundle) if store.ca_bundle else None,
-    )
-
-
 def intervals(settings: Settings) -> Intervals:
     """The times of the settings as the engine takes them."""
     return Intervals(
@@ -85,7 +68,7 @@ def opened_store(settings: Settings) -> Opened:
     """The store of the settings; nothing is connected before its first use. Raises NotSetUp where there is none."""
     if settings.store is None:
         raise NotSetUp("no store is configured on this device")
-    return open_store(store_options(settings.store), parallel=settings.limits.parallel)
+    return open_store(settings.store, parallel=settings.limits.parallel)
 
 
 @contextmanager
@@ -96,6 +79,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
     places.conflicts.mkdir(mode=0o700, parents=True, exist_ok=True)
     _allow_many_files()
     keep_freed_memory()
+    _collect_less_often()
     rules = Rules(Scope(settings.scope), tuple(settings.include), tuple(settings.exclude))
     follow = tuple(Path(os.path.realpath(folder)) for folder in settings.follow)
     with _state(places, keys.vault_id, device.id) as state:
@@ -197,3 +181,11 @@ def _allow_many_files() -> None:
     wanted = 16_384 if hard == resource.RLIM_INFINITY else min(16_384, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _collect_less_often() -> None:
+    """Looking for circles among what 5,000 records are made of took a tenth of a first push and found none; what is
+    loaded by now stays anyway.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

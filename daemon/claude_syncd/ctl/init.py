@@ -59,12 +59,11 @@ def run(arguments: Sequence[str]) -> int:
 
     # Imported here: it takes a while, and whoever only mistyped an option should not wait for it.
     from claude_syncd import config  # noqa: PLC0415
-    from claude_syncd.app import compose  # noqa: PLC0415
     from claude_syncd.ctl import setting_up  # noqa: PLC0415
 
     setting_up.refuse_replacing(places, force=taken.has("--force"))
     refuse_while_running(places)
-    options = compose.store_options(config.store_settings(settings["store"]))
+    options = config.store_settings(settings["store"])
     with asyncio.Runner() as runner:
         found = runner.run(setting_up.look(options))
         for problem in found.notes:

@@ -74,7 +74,6 @@ def forget(places: Places) -> None:
 def _delete_remote(places: Places, taken: Given) -> str:
     """Delete the vault that this device belongs to; gives a sentence about it."""
     from claude_syncd import config  # noqa: PLC0415 - heavy, and not needed for --local
-    from claude_syncd.app.compose import store_options  # noqa: PLC0415 - likewise
     from claude_syncd.crypto.keys import load_keys  # noqa: PLC0415 - likewise
     from claude_syncd.store.open import open_store  # noqa: PLC0415 - likewise
     from claude_syncd.vault.header import read_header  # noqa: PLC0415 - likewise
@@ -84,7 +83,7 @@ def _delete_remote(places: Places, taken: Given) -> str:
         raise NotSetUp("no vault is configured on this device")
     vault_id = load_keys(places.key).vault_id
     with asyncio.Runner() as runner:
-        store = open_store(store_options(section)).store
+        store = open_store(section).store
         try:
             header = runner.run(read_header(store))
             if header is None:

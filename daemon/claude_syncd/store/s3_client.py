@@ -68,7 +68,7 @@ def _arguments(options: S3Options, keys: tuple[str | None, str | None, str | Non
     return {
         "region_name": options.region or (DEFAULT_REGION if options.endpoint else None),
         "endpoint_url": options.endpoint,
-        "verify": options.ca_bundle,
+        "verify": str(options.ca_bundle) if options.ca_bundle else None,
         "aws_access_key_id": keys[0],
         "aws_secret_access_key": keys[1],
         "aws_session_token": keys[2],
