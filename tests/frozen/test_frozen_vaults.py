@@ -80,7 +80,8 @@ async def contents(reader: Reader, slices: Sequence[Slice]) -> bytes:
     wants: dict[str, set[int]] = {}
     for one in slices:
         wants.setdefault(one.object, set()).add(one.blob)
-    plains = {(name, number): plain async for name, number, plain in reader.blobs(wants)}
+    plains: dict[tuple[str, int], bytes] = {}
+    await reader.blobs(wants, lambda name, number, plain: plains.update({(name, number): plain}))
     return b"".join(plains[s.object, s.blob][s.start : s.start + s.length] for s in slices)
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import defaultdict
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from claude_syncd.engine.together import together
 from claude_syncd.errors import IntegrityError, LocalError, ObjectMissing, SyncError, VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from claude_syncd.core.model import Record, Slice
     from claude_syncd.engine.site import Site
     from claude_syncd.local.stage import Staged
-
-_WRITERS = 2
 
 
 @dataclass(slots=True)
@@ -49,36 +44,22 @@ async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
                 places[part.object, part.blob].append((one, part, offset))
                 wants[part.object].add(part.blob)
             offset += part.length
-    lanes: list[asyncio.Queue[tuple[list[_Place], bytes] | None]] = [asyncio.Queue(maxsize=2) for _ in range(_WRITERS)]
 
-    async def deliver(wanted: Mapping[str, Collection[int]]) -> None:
-        async with aclosing(site.reader.blobs(wanted)) as blobs:
-            async for name, blob, plain in blobs:
-                where = places.pop((name, blob))
-                # A large file's blobs stay in one lane, so that it is written in order and hashed on the way.
-                await lanes[id(where[0][0]) // 64 % _WRITERS].put((where, plain))
+    def take(name: str, blob: int, plain: bytes) -> None:
+        _write(places.pop((name, blob)), plain)
 
-    async def read() -> None:
-        try:
-            await deliver(wants)
-        except (VaultError, ObjectMissing):
-            # One object is bad: ask for each by itself, so that only those files suffer that need it.
-            for name in wants:
-                left = [blob for other, blob in places if other == name]
-                try:
-                    await deliver({name: left})
-                except (VaultError, ObjectMissing) as error:
-                    for blob in left:
-                        for one, _, _ in places.pop((name, blob), ()):
-                            one.error = error
-        for lane in lanes:
-            await lane.put(None)
-
-    async def write(lane: asyncio.Queue[tuple[list[_Place], bytes] | None]) -> None:
-        while (taken := await lane.get()) is not None:
-            await site.off_loop(_write, *taken)
-
-    await together(read(), *(write(lane) for lane in lanes))
+    try:
+        await site.reader.blobs(wants, take)
+    except (VaultError, ObjectMissing):
+        # One object is bad: ask for each by itself, so that only those files suffer that need it.
+        for name in wants:
+            left = [blob for other, blob in places if other == name]
+            try:
+                await site.reader.blobs({name: left}, take)
+            except (VaultError, ObjectMissing) as error:
+                for blob in left:
+                    for one, _, _ in places.pop((name, blob), ()):
+                        one.error = error
 
 
 def _write(places: list[_Place], plain: bytes) -> None:

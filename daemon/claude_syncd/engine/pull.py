@@ -13,11 +13,11 @@ from claude_syncd.core.reconcile import Action, Relation, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
 from claude_syncd.engine.plan import decide_one, identity_of
-from claude_syncd.engine.together import together
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Commit
 from claude_syncd.local.reading import is_prefix, open_for_read
 from claude_syncd.local.state import Tracked
+from claude_syncd.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -12,8 +12,8 @@ from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.feed import Cut, Draft, Feeder
 from claude_syncd.engine.outbox import send
-from claude_syncd.engine.together import together
 from claude_syncd.local.state import Staged, Tracked
+from claude_syncd.tasks import together
 from claude_syncd.vault.writer import Writer
 
 if TYPE_CHECKING:

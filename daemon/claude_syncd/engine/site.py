@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from claude_syncd.core.portable import Root
+from claude_syncd.tasks import off_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,15 +58,5 @@ class Site:
         return self.places.tree if root is Root.TREE else self.places.conflicts
 
     async def off_loop(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run blocking work in the pool. When cancelled it waits for the work to end: nothing goes on behind the back
-        of whoever cleans up then.
-        """
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self.pool, lambda: function(*args, **kwargs))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            if not future.cancelled():
-                future.exception()  # the cancellation is what counts; this one was looked at
-            raise
+        """Run blocking work in the pool; see `tasks.off_loop`."""
+        return await off_loop(self.pool, function, *args, **kwargs)

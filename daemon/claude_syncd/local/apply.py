@@ -102,7 +102,7 @@ class Applier:
 
     def _stage(self, folders: OpenFolders, path: str) -> Staged | SyncError:
         try:
-            with refused("write", self.root / path):
+            with refused("write", self.root, path):
                 parts = parts_of(path)
                 try:
                     folder_fd = folders.at(parts[:-1], self._check_new_folder)
@@ -159,7 +159,7 @@ class Applier:
         """
         parts = parts_of(path)
         name = parts[-1]
-        with refused("remove", self.root / path), opened_root(self.root) as root_fd:
+        with refused("remove", self.root, path), opened_root(self.root) as root_fd:
             folder_fd = open_folder(root_fd, parts[:-1])
             try:
                 if identity_at(folder_fd, name) != expected:
@@ -186,7 +186,7 @@ class Applier:
     def set_meta(self, path: str, expected: Identity, mtime_ns: int, mode: int) -> Identity:
         """Set modification time and permissions of an unchanged file. Raises Changed, LocalError."""
         parts = parts_of(path)
-        with refused("change", self.root / path), opened_folder(self.root, parts[:-1]) as folder_fd:
+        with refused("change", self.root, path), opened_folder(self.root, parts[:-1]) as folder_fd:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
             file_fd = os.open(parts[-1], flags, dir_fd=folder_fd)
             try:

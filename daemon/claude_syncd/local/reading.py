@@ -47,7 +47,7 @@ def open_for_read(root: Path, path: str, follow: tuple[Path, ...] = ()) -> Itera
     Links are passed through only where `scan` would follow them. Raises Changed when it is gone, else LocalError.
     OSErrors of the block are translated too.
     """
-    with refused("read", root / path):
+    with refused("read", root, path):
         file_fd = _open(root, path, follow)
         try:
             yield file_fd

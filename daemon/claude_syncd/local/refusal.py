@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claude_syncd.errors import Changed, LocalError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
@@ -39,10 +38,23 @@ def local_error(error: OSError, doing: str, where: str | os.PathLike[str]) -> Lo
     return LocalError(f"cannot {doing} {where}: {reason}", hint=hint or None)
 
 
-@contextmanager
-def refused(doing: str, where: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an OSError raised inside into the LocalError that names what was done and where."""
-    try:
-        yield
-    except OSError as error:
-        raise local_error(error, doing, where) from error
+class refused:  # noqa: N801 - reads as a verb: `with refused("write", root, path)`
+    """Turn an OSError raised inside into the LocalError that names what was done and where.
+
+    A class, and the path put together only when it is needed: this surrounds each write of each file.
+    """
+
+    __slots__ = ("_doing", "_path", "_root")
+
+    def __init__(self, doing: str, root: str | os.PathLike[str], path: str = "") -> None:
+        """`path` is below `root`; without it `root` is where it happens."""
+        self._doing = doing
+        self._root = root
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise local_error(error, self._doing, Path(self._root, self._path)) from error

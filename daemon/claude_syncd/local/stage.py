@@ -53,7 +53,7 @@ class Staged:
             self._hashed += len(data)
         else:
             self._hashed = None
-        with refused("write", self._root / self.path):
+        with refused("write", self._root, self.path):
             view = memoryview(data)
             while view:
                 written = os.pwrite(fd, view, offset)
@@ -70,7 +70,7 @@ class Staged:
         fd = self._open_fd()
         self._hashed = None
         source_root = root or self._root
-        with refused("read", source_root / source):
+        with refused("read", source_root, source):
             with opened_root(source_root) as root_fd:
                 source_fd = open_file(root_fd, parts_of(source))
             try:
@@ -86,7 +86,7 @@ class Staged:
         """SHA-256 (hex) of what was written; nothing can be written afterwards, and no descriptor stays open."""
         if self._fd is not None:
             fd, self._fd = self._fd, None
-            with refused("read", self._root / self.path):
+            with refused("read", self._root, self.path):
                 try:
                     size = os.fstat(fd).st_size
                     if self._hashed == size:

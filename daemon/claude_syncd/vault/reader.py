@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from claude_syncd.errors import FormatError, IntegrityError
 from claude_syncd.store.base import MAX_OBJECT, Span
+from claude_syncd.tasks import off_loop, together
 from claude_syncd.vault import codec, layout
 from claude_syncd.vault.memory import Budget, ByteCache
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from concurrent.futures import Executor
 
     from claude_syncd.core.model import RosterEntry
@@ -31,8 +32,10 @@ _LARGEST_INDEX: Final = 8 * 1024 * 1024  # sealed; 65,536 blobs take about 4 MiB
 _SMALL: Final = layout.INLINE_LIMIT + (1 << 20)  # what a log entry may be expected to take
 _CACHED_INDEXES: Final = 256
 
-Ready = tuple[str, int, bytes]
-"""Object, blob number, plaintext."""
+_AT_ONCE: Final = 4  # blobs opened in one go: each trip to a worker's thread takes the loop a tenth of a millisecond
+
+Take = Callable[[str, int, bytes], None]
+"""Takes a blob: object, number, plaintext."""
 
 
 class Reader:
@@ -94,48 +97,35 @@ class Reader:
         names = [layout.try_parse(info.name) for info in await self._store.list(f"{layout.area(device)}log/")]
         return max((name.number for name in names if name is not None), default=0)
 
-    async def blobs(self, wants: Mapping[str, Collection[int]]) -> AsyncGenerator[Ready, None]:
-        """Yield (object, blob number, plaintext) for every wanted blob, in no particular order.
+    async def blobs(self, wants: Mapping[str, Collection[int]], take: Callable[[str, int, bytes], None]) -> None:
+        """Open every wanted blob and hand (object, blob number, plaintext) to `take`, in the worker's thread.
 
-        Ciphertext in flight is bounded to about three packs, plaintext to a few MiB. The first error ends it.
+        Two halves of an object come side by side, each in order, and so do several objects. Ciphertext in flight is
+        bounded to about three packs, plaintext to one blob for each worker. The first error ends it; when this
+        returns or raises, `take` is not called any more.
         """
         todo = deque((name, sorted(set(numbers))) for name, numbers in wants.items() if numbers)
-        left = sum(len(numbers) for _, numbers in todo)
-        ready: asyncio.Queue[Ready | Exception] = asyncio.Queue(maxsize=4)
 
         async def work() -> None:
-            try:
-                while todo:
-                    await self._fetch(*todo.popleft(), ready)
-            except Exception as error:  # noqa: BLE001 - handed over: the reader of the queue raises it
-                await ready.put(error)
+            while todo:
+                await self._fetch(*todo.popleft(), take)
 
-        workers = [asyncio.create_task(work(), name="blob reader") for _ in range(min(self._parallel, len(todo)))]
-        try:
-            for _ in range(left):
-                item = await ready.get()
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await together(*(work() for _ in range(min(self._parallel, len(todo)))))
 
-    async def _fetch(self, name: str, numbers: list[int], ready: asyncio.Queue[Ready | Exception]) -> None:
-        """Put the wanted blobs of one object into the queue."""
+    async def _fetch(self, name: str, numbers: list[int], take: Take) -> None:
+        """Hand over the wanted blobs of one object."""
         kind = layout.parse(name).type
         blobs = self._indexes.get(name)
         if blobs is not None:
             held = self._objects.get(name)
             if held is not None:
-                await self._open(name, numbers, blobs, held, 0, ready)
+                await self._open(name, numbers, blobs, held, 0, take)
                 return
         elif kind is layout.Type.PACK and not _dense(numbers):
             tail, blobs = await self._index(name)
             start = _size(blobs) - (len(tail) - codec.index_size(name, tail))
             near = [n for n in numbers if n < len(blobs) and blobs[n].offset >= start]
-            await self._open(name, near, blobs, tail, start, ready)
+            await self._open(name, near, blobs, tail, start, take)
             numbers = numbers[: len(numbers) - len(near)] if near else numbers
         else:
             async with self._memory.take(MAX_OBJECT if kind is layout.Type.PACK else _SMALL):
@@ -144,7 +134,7 @@ class Reader:
                 self._remember(name, blobs)
                 if kind is layout.Type.LOG:
                     self._objects.put(name, data)
-                await self._open(name, numbers, blobs, data, 0, ready)
+                await self._open(name, numbers, blobs, data, 0, take)
             return
         _check(name, numbers, blobs)
         for first, end, run in _runs(numbers, blobs):
@@ -152,7 +142,7 @@ class Reader:
                 data = await self._store.get(name, Span(first, end - first))
                 if len(data) != end - first:
                     raise IntegrityError(f"{name} is truncated: bytes {first} to {end} are not all there")
-                await self._open(name, run, blobs, data, first, ready)
+                await self._open(name, run, blobs, data, first, take)
 
     async def _index(self, name: str) -> tuple[bytes, tuple[codec.BlobInfo, ...]]:
         """The last bytes of a pack, and where its blobs are."""
@@ -169,19 +159,18 @@ class Reader:
         return tail, blobs
 
     async def _open(
-        self,
-        name: str,
-        numbers: Sequence[int],
-        blobs: Sequence[codec.BlobInfo],
-        data: bytes,
-        start: int,
-        ready: asyncio.Queue[Ready | Exception],
+        self, name: str, numbers: Sequence[int], blobs: Sequence[codec.BlobInfo], data: bytes, start: int, take: Take
     ) -> None:
-        """Put blobs into the queue whose ciphertext is in `data`, the object's bytes from `start` on."""
+        """Hand over blobs whose ciphertext is in `data`, the object's bytes from `start` on."""
         _check(name, numbers, blobs)
-        for number in numbers:
-            plain = await self._run(_open_blob, self._keys, name, number, blobs[number], data, start)
-            await ready.put((name, number, plain))
+
+        async def lane(mine: Sequence[int]) -> None:
+            for first in range(0, len(mine), _AT_ONCE):
+                some = mine[first : first + _AT_ONCE]
+                await self._run(_open_blobs, self._keys, name, some, blobs, data, start, take)
+
+        middle = (len(numbers) + 1) // 2
+        await together(lane(numbers[:middle]), lane(numbers[middle:]))
 
     def _remember(self, name: str, blobs: tuple[codec.BlobInfo, ...]) -> None:
         self._indexes[name] = blobs
@@ -190,13 +179,22 @@ class Reader:
             self._indexes.popitem(last=False)
 
     async def _run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: work(*args, **kwargs))
+        return await off_loop(self._executor, work, *args, **kwargs)
 
 
-def _open_blob(keys: VaultKeys, name: str, number: int, info: codec.BlobInfo, data: bytes, start: int) -> bytes:
-    offset = info.offset - start
-    return codec.open_blob(keys, name, number, info, data[offset : offset + info.length])
+def _open_blobs(
+    keys: VaultKeys,
+    name: str,
+    numbers: Sequence[int],
+    blobs: Sequence[codec.BlobInfo],
+    data: bytes,
+    start: int,
+    take: Take,
+) -> None:
+    for number in numbers:
+        info = blobs[number]
+        offset = info.offset - start
+        take(name, number, codec.open_blob(keys, name, number, info, data[offset : offset + info.length]))
 
 
 def _dense(numbers: Sequence[int]) -> bool:

@@ -13,9 +13,9 @@ from devices import Device, Vault
 from claude_syncd.core.status import State
 from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.timing import Intervals
-from claude_syncd.engine.together import together
 from claude_syncd.errors import StoreRefused, StoreUnavailable
 from claude_syncd.local.watch import Watcher
+from claude_syncd.tasks import together
 
 QUICK = Intervals(quiet=0.05, limit=0.5, active=0.1, idle=0.2, roster=0.2)
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,9 +51,12 @@ def noise(count: int, size: int) -> list[bytes]:
 
 async def read(reader: Reader, wants: Mapping[str, Collection[int]]) -> dict[tuple[str, int], bytes]:
     found: dict[tuple[str, int], bytes] = {}
-    async for name, number, plain in reader.blobs(wants):
+
+    def take(name: str, number: int, plain: bytes) -> None:
         assert (name, number) not in found
         found[name, number] = plain
+
+    await reader.blobs(wants, take)
     return found
 
 
@@ -244,14 +246,21 @@ async def test_a_damaged_entry_is_refused_and_not_remembered(
     assert await read(reader, {LOG: [0]}) == {(LOG, 0): b"one"}
 
 
-async def test_leaving_early_leaves_nothing_running(reader: Reader, memory: MemoryStore, keys: VaultKeys) -> None:
+async def test_nothing_is_taken_once_it_has_ended(reader: Reader, memory: MemoryStore, keys: VaultKeys) -> None:
     names = [put_log(memory, keys, [b"x"] * 5, seq) for seq in range(1, 11)]
     before = asyncio.all_tasks()
-    async with aclosing(reader.blobs(dict.fromkeys(names, range(5)))) as found:
-        async for _ in found:
-            break
+    taken: list[str] = []
+
+    def refuse(name: str, number: int, plain: bytes) -> None:
+        taken.append(name)
+        raise FormatError("enough")
+
+    with pytest.raises(FormatError, match="enough"):
+        await reader.blobs(dict.fromkeys(names, range(5)), refuse)
     assert asyncio.all_tasks() == before
+    count = len(taken)
     assert len(await read(reader, dict.fromkeys(names, range(5)))) == 50
+    assert len(taken) == count
 
 
 async def test_roster_and_devices_are_listed(
