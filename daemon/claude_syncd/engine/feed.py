@@ -63,6 +63,7 @@ class Feeder:
         self._buffer = bytearray()
         self._pieces: list[Piece] = []
         self._sizes = site.state.sizes(site.me)
+        self._staged = site.state.staged()
         self.drafts = [Draft(item=i, vector=join(i.outcome.vector, {site.me: seq})) for i in items]
 
     def cuts(self) -> Iterator[Cut]:
@@ -81,7 +82,7 @@ class Feeder:
 
     def _file(self, draft: Draft) -> Iterator[Cut]:
         item = draft.item
-        staged = self._site.state.staged(item.path)
+        staged = self._staged.get(item.path)
         if staged is not None and item.found is not None and staged.identity == item.found.identity:
             draft.ready, draft.identity = staged.slices, staged.identity
             self._finish(draft, staged.size, staged.sha256)

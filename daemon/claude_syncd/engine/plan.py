@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +15,7 @@ from claude_syncd.core.status import Change, DiffLine
 from claude_syncd.errors import Changed, LocalError
 from claude_syncd.local.content import Mark
 from claude_syncd.local.scan import Looker
+from claude_syncd.local.state import Known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,13 +81,15 @@ def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
     """Plan for `paths`. Synchronous: run it off the loop, in portions. `live`: session ids of running Claude Codes."""
     plan = Plan()
     lookers = lookers_of(site)
+    paths = list(paths)
+    known = site.state.known(paths)
     for path in paths:
         spot = site.paths.spot(path)
         if spot is None:
             plan.settled.append(path)  # out of scope or not allowed here: not touched, on either side
             continue
         try:
-            item = decide_one(site, path, spot, lookers=lookers)
+            item = _decided(site, path, spot, Relation.UNKNOWN, lookers[spot.root], known.get(path, Known()))
         except Changed:
             plan.again.append(path)
             continue
@@ -114,20 +117,17 @@ def lookers_of(site: Site) -> dict[Root, Looker]:
     return {Root.TREE: Looker(site.places.tree, site.follow), Root.CONFLICTS: Looker(site.places.conflicts)}
 
 
-def decide_one(
-    site: Site,
-    path: str,
-    spot: Spot,
-    relation: Relation = Relation.UNKNOWN,
-    *,
-    lookers: Mapping[Root, Looker] | None = None,
-) -> Item:
-    """Plan for one path. Raises Changed, LocalError."""
-    tracked = site.state.tracked(path)
+def decide_one(site: Site, path: str, spot: Spot, relation: Relation) -> Item:
+    """Plan for one path by itself. Raises Changed, LocalError."""
+    known = site.state.known([path]).get(path, Known())
+    return _decided(site, path, spot, relation, lookers_of(site)[spot.root], known)
+
+
+def _decided(site: Site, path: str, spot: Spot, relation: Relation, looker: Looker, versions: Known) -> Item:
+    tracked, newest = versions.tracked, versions.newest
     base = tracked.base if tracked is not None else None
-    newest = site.state.newest(path)
     known = heads(newest)
-    found = (lookers or lookers_of(site))[spot.root].look(spot.rel)
+    found = looker.look(spot.rel)
     local, observation, torn = _observe(site, spot, tracked, known, found)
     if tracked is None and local is not None and local.sha256:
         base = ancestor(local, newest)
@@ -188,11 +188,6 @@ def _live(spot: Spot, live: Mapping[str, int]) -> bool:
         return False
     parts = spot.rel.split("/")
     return len(parts) > 2 and parts[2].removesuffix(".jsonl") in live
-
-
-def with_relation(site: Site, item: Item, relation: Relation) -> Item:
-    """The same path decided again, now that both transcripts were read."""
-    return replace(decide_one(site, item.path, item.spot, relation), relation=relation)
 
 
 def identity_of(item: Item) -> Identity | None:

@@ -81,7 +81,7 @@ async def _push_batch(site: Site, outbox: Outbox, items: list[Item], done: Pushe
         data = await writer.entry(_entry(site, positions, records))
     await site.off_loop(outbox.put, seq, data)
     await send(site, outbox)
-    await site.off_loop(_settle, site, items, feeder.drafts, seq)
+    await site.off_loop(_settle, site, items, feeder.drafts, records, seq)
     done.uploaded += sum(d.record is not None for d in feeder.drafts)
     done.deleted += sum(i.outcome.action is Action.DELETE for i in items)
     done.conflicts += sum(p.record.path.startswith("conflicts/") and p.extends is not None for p in records)
@@ -248,9 +248,10 @@ def _kept(site: Site, lost: Record, path: str, vector: Vector) -> Published:
     )
 
 
-def _settle(site: Site, items: list[Item], drafts: list[Draft], seq: int) -> None:
+def _settle(site: Site, items: list[Item], drafts: list[Draft], records: list[Published], seq: int) -> None:
     """The log entry is up: what was read for it is the base now."""
     state = site.state
+    whole = {p.record.path: p.slices for p in records if p.extends is None}
     tracked = []
     for draft in drafts:
         record, item = draft.record, draft.item
@@ -264,7 +265,9 @@ def _settle(site: Site, items: list[Item], drafts: list[Draft], seq: int) -> Non
                 sha256=record.sha256,
             )
             local_mode = item.found.mode if item.found is not None else record.mode
-            slices = state.slices(item.path, site.me)
+            slices = whole.get(item.path)
+            if slices is None:
+                slices = state.slices(item.path, site.me)
             tracked.append(
                 (item.path, Tracked(base=base, identity=draft.identity, local_mode=local_mode, slices=slices))
             )

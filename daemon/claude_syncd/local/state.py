@@ -21,7 +21,7 @@ from claude_syncd.local.database import Database
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class Tracked(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +54,17 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     slices: tuple[Slice, ...]
 
+
+class Known(msgspec.Struct):
+    """What is known of one path: its base, and every device's newest record of it."""
+
+    tracked: Tracked | None = None
+    newest: list[Record] = []
+
+
+_AT_ONCE = 500  # paths in one query; SQLite before 3.32 takes no more than 999
+_RECORDS = "SELECT path, kind, device, seq, vector, size, mtime_ns, mode, sha256 FROM records"
+_BASES = "SELECT path, kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices FROM base"
 
 _vector_decoder = msgspec.json.Decoder(Vector)
 _identity_decoder = msgspec.msgpack.Decoder(Identity)
@@ -145,10 +156,20 @@ class State(Database):
 
     def newest(self, path: str) -> list[Record]:
         """Every device's newest record of a path."""
-        rows = self.rows(
-            "SELECT path, kind, device, seq, vector, size, mtime_ns, mode, sha256 FROM records WHERE path=?", (path,)
-        )
-        return [_record(r) for r in rows]
+        return [_record(r) for r in self.rows(f"{_RECORDS} WHERE path=?", (path,))]
+
+    def known(self, paths: Sequence[str]) -> dict[str, Known]:
+        """The bases and every device's newest records of many paths; a path of which nothing is known is left out."""
+        found: dict[str, Known] = {}
+        for first in range(0, len(paths), _AT_ONCE):
+            some = paths[first : first + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            with self._lock:
+                for row in self.rows(f"{_BASES} WHERE path IN ({marks})", some):
+                    found.setdefault(str(row[0]), Known()).tracked = self._tracked(row)
+            for row in self.rows(f"{_RECORDS} WHERE path IN ({marks})", some):
+                found.setdefault(str(row[0]), Known()).newest.append(_record(row))
+        return found
 
     def paths(self, under: str = "") -> list[str]:
         """Every path that any device has a record of, sorted; `under` limits to those that begin with it."""
@@ -197,32 +218,29 @@ class State(Database):
     def tracked(self, path: str) -> Tracked | None:
         """The base of a path, None if it never had one."""
         with self._lock:
-            rows = self.rows(
-                "SELECT kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices"
-                " FROM base WHERE path=?",
-                (path,),
-            )
-            if not rows:
-                return None
-            kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices = rows[0]
-            base = msgspec.convert(
-                {
-                    "kind": kind,
-                    "vector": _vector_decoder.decode(vector),  # type: ignore[arg-type]
-                    "size": size,
-                    "mtime_ns": mtime_ns,
-                    "mode": mode,
-                    "sha256": sha256,
-                    "evicted": bool(evicted),
-                },
-                Base,
-            )
-            return Tracked(
-                base=base,
-                identity=_identity_decoder.decode(identity) if identity is not None else None,  # type: ignore[arg-type]
-                local_mode=int(str(local_mode)),
-                slices=self.unpack_slices(slices),
-            )
+            rows = self.rows(f"{_BASES} WHERE path=?", (path,))
+            return self._tracked(rows[0]) if rows else None
+
+    def _tracked(self, row: tuple[object, ...]) -> Tracked:
+        _, kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices = row
+        base = msgspec.convert(
+            {
+                "kind": kind,
+                "vector": _vector_decoder.decode(vector),  # type: ignore[arg-type]
+                "size": size,
+                "mtime_ns": mtime_ns,
+                "mode": mode,
+                "sha256": sha256,
+                "evicted": bool(evicted),
+            },
+            Base,
+        )
+        return Tracked(
+            base=base,
+            identity=_identity_decoder.decode(identity) if identity is not None else None,  # type: ignore[arg-type]
+            local_mode=int(str(local_mode)),
+            slices=self.unpack_slices(slices),
+        )
 
     def track(self, items: Iterable[tuple[str, Tracked]], *, finished: bool = True) -> None:
         """Move bases. With `finished` their paths are no longer todo."""
@@ -292,20 +310,21 @@ class State(Database):
                     (s.path, msgspec.msgpack.encode(s.identity), s.size, s.sha256, self.pack_slices(db, s.slices)),
                 )
 
-    def staged(self, path: str) -> Staged | None:
-        """What is already up of a path."""
+    def staged(self) -> dict[str, Staged]:
+        """What is already up, by path: something only after a push that was cut off."""
         with self._lock:
-            rows = self.rows("SELECT identity, size, sha256, slices FROM staged WHERE path=?", (path,))
-            if not rows:
-                return None
-            identity, size, sha256, slices = rows[0]
-            return Staged(
-                path=path,
-                identity=_identity_decoder.decode(identity),  # type: ignore[arg-type]
-                size=int(str(size)),
-                sha256=str(sha256),
-                slices=self.unpack_slices(slices),
-            )
+            return {
+                str(path): Staged(
+                    path=str(path),
+                    identity=_identity_decoder.decode(identity),  # type: ignore[arg-type]
+                    size=int(str(size)),
+                    sha256=str(sha256),
+                    slices=self.unpack_slices(slices),
+                )
+                for path, identity, size, sha256, slices in self.rows(
+                    "SELECT path, identity, size, sha256, slices FROM staged"
+                )
+            }
 
     def unstage(self) -> None:
         """Forget all staged contents: their log entry is up."""

@@ -39,6 +39,7 @@ _OBJECT: Final = re.compile(
 _SLOT: Final = re.compile(r"keys/([a-z0-9][a-z0-9-]{0,63})\.age")
 _DEVICE: Final = re.compile(r"[0-9a-f]{32}")
 _ROOTS: Final = frozenset({"tree", "conflicts"})
+_ASCII_PATH: Final = re.compile(rf"(?:tree|conflicts)(?:/(?!\.{{1,2}}(?:/|\Z))[^/\0]{{1,{MAX_PART_BYTES}}})+")
 
 
 class Type(IntEnum):
@@ -133,6 +134,8 @@ def is_portable_shape(path: str) -> bool:
 
     Whether it may be read or written on a device is for the rules to say, on use.
     """
+    if path.isascii():  # nearly all are, and each record of each entry comes by here, when written and when read
+        return len(path) <= MAX_PATH_BYTES and _ASCII_PATH.fullmatch(path) is not None
     parts = path.split("/")
     return (
         len(parts) > 1

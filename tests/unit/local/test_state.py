@@ -127,9 +127,9 @@ def test_staged_contents_are_kept_until_their_entry_is_up(tmp_path: Path) -> Non
     staged = Staged(path="tree/a", identity=Identity(1, 2, 3, 4, 5), size=3, sha256=SHA, slices=slices(3))
     with State(tmp_path / "state.db") as state:
         state.stage([staged])
-        assert state.staged("tree/a") == staged
+        assert state.staged() == {"tree/a": staged}
         state.unstage()
-        assert state.staged("tree/a") is None
+        assert state.staged() == {}
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
