@@ -118,8 +118,8 @@ async def _feed(site: Site, feeder: Feeder, writer: Writer, staging: _Staging) -
     async def seal() -> None:
         done = 0
         while taken := await queue.get():
-            for cut in taken:
-                ticket = await writer.add(cut.plain)
+            tickets = await writer.add_all([cut.plain for cut in taken])
+            for ticket, cut in zip(tickets, taken, strict=True):
                 for piece in cut.pieces:
                     piece.draft.pieces.append((ticket, piece.start, piece.length))
                 done += len(cut.plain)
