@@ -37,6 +37,12 @@ PROMETHEUS = "text/plain"
 
 _Body = TypeVar("_Body")
 
+_run_decoder = msgspec.json.Decoder(RunRequest)
+_pause_decoder = msgspec.json.Decoder(PauseRequest)
+_resume_decoder = msgspec.json.Decoder(ResumeRequest)
+_resolve_decoder = msgspec.json.Decoder(ResolveRequest)
+_rename_decoder = msgspec.json.Decoder(RenameRequest)
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -46,11 +52,11 @@ class Ask:
     runs: Runs
     http: web.Request
 
-    async def body(self, kind: type[_Body]) -> _Body:
+    async def body(self, decoder: msgspec.json.Decoder[_Body]) -> _Body:
         """Decode the request's JSON; none at all is `{}`. Raises UsageError."""
         raw = await self.http.read() or b"{}"
         try:
-            return msgspec.json.decode(raw, type=kind)
+            return decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"the request makes no sense: {error}", hint="see GET /v1/openapi.json") from error
 
@@ -80,7 +86,7 @@ async def _status(ask: Ask) -> Status:
 
 
 async def _run(kind: Kind, ask: Ask) -> msgspec.Struct | web.StreamResponse:
-    request = await ask.body(RunRequest)
+    request = await ask.body(_run_decoder)
     if EVENT_STREAM not in ask.http.headers.get("Accept", ""):
         outcome = await ask.runs.run(kind, request, _ignore)
         if isinstance(outcome, SyncError):
@@ -96,12 +102,12 @@ def _ignore(_progress: Progress) -> None:
 
 
 async def _pause(ask: Ask) -> Status:
-    await ask.service.pause((await ask.body(PauseRequest)).seconds)
+    await ask.service.pause((await ask.body(_pause_decoder)).seconds)
     return await ask.service.status()
 
 
 async def _resume(ask: Ask) -> Status:
-    await ask.service.resume(accept=(await ask.body(ResumeRequest)).accept)
+    await ask.service.resume(accept=(await ask.body(_resume_decoder)).accept)
     return await ask.service.status()
 
 
@@ -118,7 +124,7 @@ async def _conflict(ask: Ask) -> ConflictDetail:
 
 
 async def _resolve(ask: Ask) -> ResolvedAnswer:
-    request = await ask.body(ResolveRequest)
+    request = await ask.body(_resolve_decoder)
     return ResolvedAnswer(resolved=await ask.service.resolve(ask.http.match_info.get("id"), request.keep))
 
 
@@ -127,7 +133,7 @@ async def _devices(ask: Ask) -> DevicesAnswer:
 
 
 async def _rename(ask: Ask) -> DevicesAnswer:
-    await ask.service.rename_device((await ask.body(RenameRequest)).name)
+    await ask.service.rename_device((await ask.body(_rename_decoder)).name)
     return DevicesAnswer(devices=await ask.service.devices())
 
 

@@ -49,6 +49,7 @@ class _Line(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Line)
+_text_decoder = msgspec.json.Decoder(str)
 
 
 def encode_key(path: str) -> str:
@@ -277,6 +278,6 @@ def _parse(raw: bytes) -> _Line | None:
 
 def _text(raw: bytes) -> str | None:
     try:
-        return msgspec.json.decode(raw, type=str) or None
+        return _text_decoder.decode(raw) or None
     except (msgspec.MsgspecError, UnicodeError):
         return None

@@ -283,6 +283,6 @@ def _checked(fields: dict[str, object], kind: type[_Request]) -> _Request:
     from claude_syncd.errors import UsageError
 
     try:
-        return msgspec.convert(fields, kind)
+        return msgspec.convert(fields, kind)  # noqa: TID251 - one thread, before any other works
     except msgspec.ValidationError as error:
         raise UsageError(f"that makes no sense: {error}") from error

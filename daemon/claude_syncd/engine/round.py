@@ -40,6 +40,8 @@ _ACCEPTED = "deletions_accepted"
 _HOLD = "hold"
 _MUCH = 4 * 1024 * 1024  # bytes, and files: after more than that, memory is given back
 _MANY = 1000
+_root_decoder = msgspec.json.Decoder(RootIdentity)
+_hold_decoder = msgspec.json.Decoder(Hold)
 
 
 class Direction(Flag):
@@ -304,7 +306,7 @@ def _portions(paths: Iterable[str]) -> Iterator[list[str]]:
 
 def _roots(site: Site) -> tuple[RootIdentity | None, RootIdentity | None]:
     known = site.state.meta("root")
-    before = msgspec.json.decode(known, type=RootIdentity) if known is not None else None
+    before = _root_decoder.decode(known) if known is not None else None
     tree = site.places.tree
     try:
         device, inode = root_identity(tree)
@@ -316,7 +318,7 @@ def _roots(site: Site) -> tuple[RootIdentity | None, RootIdentity | None]:
 def remembered_hold(state: State) -> Hold | None:
     """The hold that the last round ended with, if it did."""
     known = state.meta(_HOLD)
-    return msgspec.json.decode(known, type=Hold) if known is not None else None
+    return _hold_decoder.decode(known) if known is not None else None
 
 
 def remember_hold(site: Site, hold: Hold | None) -> None:

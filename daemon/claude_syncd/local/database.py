@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import msgspec
 
@@ -45,6 +45,19 @@ CREATE TABLE IF NOT EXISTS projects(key TEXT PRIMARY KEY, portable TEXT NOT NULL
 
 _slices_decoder = msgspec.msgpack.Decoder(list[tuple[int, int, int, int]])
 _NAMES_KEPT = 4096
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+class Shape(Generic[_Struct]):
+    """Makes structs of one type out of columns; made when its module is imported, as decoders are (pyproject.toml)."""
+
+    def __init__(self, kind: type[_Struct]) -> None:
+        self._kind = kind
+        msgspec.json.Decoder(kind)
+
+    def of(self, columns: object, *, strict: bool = True) -> _Struct:
+        """`columns` as msgspec converts them: by name, or in order for a type that is like an array."""
+        return msgspec.convert(columns, self._kind, strict=strict)  # noqa: TID251 - worked out at import, above
 
 
 class Database:

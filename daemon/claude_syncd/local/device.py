@@ -31,6 +31,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 
 
+_decoder = msgspec.json.Decoder(Device)
+
+
 def default_name() -> str:
     """The host's name without its domain."""
     return clean_name(socket.gethostname().partition(".")[0]) or "device"
@@ -64,7 +67,7 @@ def load(path: Path) -> Device:
     except OSError as error:
         raise LocalError(f"can't read {path}: {error.strerror}") from error
     try:
-        return msgspec.json.decode(data[:_MAX_FILE], type=Device)
+        return _decoder.decode(data[:_MAX_FILE])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} is damaged: {error}",

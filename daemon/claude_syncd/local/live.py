@@ -27,6 +27,9 @@ class _Session(msgspec.Struct, frozen=True):
     proc_start: int | str | None = msgspec.field(name="procStart", default=None)
 
 
+_session_decoder = msgspec.json.Decoder(_Session)
+
+
 def live_sessions(tree: Path) -> dict[str, int]:
     """Session id -> pid of the process that has it open. What is no such file, or of a dead process, is passed over."""
     live: dict[str, int] = {}
@@ -54,7 +57,7 @@ def _read(tree: Path, name: str) -> _Session | None:
             os.close(file_fd)
         if len(data) > _MAX_SIZE:
             return None
-        return msgspec.json.decode(data, type=_Session)
+        return _session_decoder.decode(data)
     except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
         return None
 

@@ -17,7 +17,7 @@ import msgspec
 
 from claude_syncd.core.model import Base, Identity, Kind, LogEntry, Published, Record, RosterEntry, Seen, Slice, Vector
 from claude_syncd.errors import FormatError, IntegrityError
-from claude_syncd.local.database import Database
+from claude_syncd.local.database import Database, Shape
 
 if TYPE_CHECKING:
     import sqlite3
@@ -66,6 +66,10 @@ _AT_ONCE = 500  # paths in one query; SQLite before 3.32 takes no more than 999
 _RECORDS = "SELECT path, kind, device, seq, vector, size, mtime_ns, mode, sha256 FROM records"
 _BASES = "SELECT path, kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices FROM base"
 
+_position_shape = Shape(Position)
+_seen_shape = Shape(Seen)
+_base_shape = Shape(Base)
+_record_shape = Shape(Record)
 _vector_decoder = msgspec.json.Decoder(Vector)
 _identity_decoder = msgspec.msgpack.Decoder(Identity)
 
@@ -79,9 +83,7 @@ class State(Database):
         """Every known device, by id."""
         rows = self.rows("SELECT device, name, seq, sha256, time_ns FROM positions")
         return {
-            str(r[0]): msgspec.convert(
-                {"device": r[0], "name": r[1], "seq": r[2], "sha256": r[3], "time_ns": r[4]}, Position
-            )
+            str(r[0]): _position_shape.of({"device": r[0], "name": r[1], "seq": r[2], "sha256": r[3], "time_ns": r[4]})
             for r in rows
         }
 
@@ -93,8 +95,7 @@ class State(Database):
     def claims(self) -> dict[str, Seen]:
         """For each device the furthest log entry that any other device says it has integrated."""
         return {
-            str(r[0]): msgspec.convert(r[1:], Seen, strict=False)
-            for r in self.rows("SELECT device, seq, sha256 FROM claims")
+            str(r[0]): _seen_shape.of(r[1:], strict=False) for r in self.rows("SELECT device, seq, sha256 FROM claims")
         }
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -223,7 +224,7 @@ class State(Database):
 
     def _tracked(self, row: tuple[object, ...]) -> Tracked:
         _, kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices = row
-        base = msgspec.convert(
+        base = _base_shape.of(
             {
                 "kind": kind,
                 "vector": _vector_decoder.decode(vector),  # type: ignore[arg-type]
@@ -232,8 +233,7 @@ class State(Database):
                 "mode": mode,
                 "sha256": sha256,
                 "evicted": bool(evicted),
-            },
-            Base,
+            }
         )
         return Tracked(
             base=base,
@@ -345,7 +345,7 @@ class State(Database):
 
 def _record(row: tuple[object, ...]) -> Record:
     path, kind, device, seq, vector, size, mtime_ns, mode, sha256 = row[:9]
-    return msgspec.convert(
+    return _record_shape.of(
         {
             "path": path,
             "kind": kind,
@@ -356,8 +356,7 @@ def _record(row: tuple[object, ...]) -> Record:
             "mtime_ns": mtime_ns,
             "mode": mode,
             "sha256": sha256,
-        },
-        Record,
+        }
     )
 
 

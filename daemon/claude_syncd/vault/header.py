@@ -53,6 +53,10 @@ class _Version(msgspec.Struct, frozen=True):
     version: int
 
 
+_version_decoder = msgspec.json.Decoder(_Version)
+_file_decoder = msgspec.json.Decoder(_File)
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """vault.json. `salt` is ASCII text; `sha256` (hex) is that of the file's bytes, which the key slots repeat."""
@@ -83,7 +87,7 @@ def decode_header(data: bytes) -> Header:
     if len(data) > MAX_HEADER:
         raise FormatError("vault.json is too large to be a vault's header")
     try:
-        version = msgspec.json.decode(data, type=_Version)
+        version = _version_decoder.decode(data)
         if version.format != FORMAT:
             raise FormatError("vault.json is not the header of a claude-syncd vault")
         if version.version != VERSION:
@@ -91,7 +95,7 @@ def decode_header(data: bytes) -> Header:
                 f"the vault is of format version {version.version}; this program reads version {VERSION}",
                 hint="update claude-syncd on this device",
             )
-        file = msgspec.json.decode(data, type=_File)
+        file = _file_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise FormatError(f"vault.json is malformed: {error}") from None
     cost = Argon2(file.kdf.memory_kib, file.kdf.time, file.kdf.parallelism)

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 _Index = TypeVar("_Index", wire.PackIndex, wire.RosterIndex, wire.LogIndex, wire.CheckpointIndex)
 
+_pack_decoder = msgspec.json.Decoder(wire.PackIndex)
+_roster_decoder = msgspec.json.Decoder(wire.RosterIndex)
+_log_decoder = msgspec.json.Decoder(wire.LogIndex)
+_checkpoint_decoder = msgspec.json.Decoder(wire.CheckpointIndex)
+
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A device's whole log up to entry `seq` (whose SHA-256 is `sha256`), folded: no record extends another."""
@@ -87,19 +92,19 @@ def read_blobs(name: str, opened: frame.Frame) -> tuple[BlobInfo, ...]:
     kind = layout.parse(name).type
     index: wire.PackIndex | wire.RosterIndex | wire.LogIndex | wire.CheckpointIndex
     if kind is layout.Type.PACK:
-        index = _decode(name, opened, wire.PackIndex)
+        index = _decode(name, opened, _pack_decoder)
     elif kind is layout.Type.LOG:
-        index = _decode(name, opened, wire.LogIndex)
+        index = _decode(name, opened, _log_decoder)
     elif kind is layout.Type.CHECKPOINT:
-        index = _decode(name, opened, wire.CheckpointIndex)
+        index = _decode(name, opened, _checkpoint_decoder)
     else:
-        index = _decode(name, opened, wire.RosterIndex)
+        index = _decode(name, opened, _roster_decoder)
     return _blobs(name, index.blobs, opened)
 
 
 def read_log(name: str, opened: frame.Frame) -> tuple[LogEntry, tuple[BlobInfo, ...]]:
     """The log entry and the blobs inside it."""
-    index = _decode(name, opened, wire.LogIndex)
+    index = _decode(name, opened, _log_decoder)
     blobs = _blobs(name, index.blobs, opened)
     if layout.log_name(index.device, index.seq) != name:
         raise FormatError(f"{name} says that it is entry {index.seq} of device {index.device}")
@@ -122,7 +127,7 @@ def read_log(name: str, opened: frame.Frame) -> tuple[LogEntry, tuple[BlobInfo, 
 
 def read_roster(name: str, opened: frame.Frame) -> RosterEntry:
     """The roster entry."""
-    index = _decode(name, opened, wire.RosterIndex)
+    index = _decode(name, opened, _roster_decoder)
     _blobs(name, index.blobs, opened)
     if layout.roster_name(index.number) != name:
         raise FormatError(f"{name} says that it is roster entry {index.number}")
@@ -131,7 +136,7 @@ def read_roster(name: str, opened: frame.Frame) -> RosterEntry:
 
 def read_checkpoint(name: str, opened: frame.Frame) -> tuple[Checkpoint, tuple[BlobInfo, ...]]:
     """The checkpoint and the blobs inside it."""
-    index = _decode(name, opened, wire.CheckpointIndex)
+    index = _decode(name, opened, _checkpoint_decoder)
     blobs = _blobs(name, index.blobs, opened)
     if layout.checkpoint_name(index.device, index.seq) != name:
         raise FormatError(f"{name} says that it is checkpoint {index.seq} of device {index.device}")
@@ -164,9 +169,9 @@ def _blobs(name: str, placed: Sequence[wire.BlobRow], opened: frame.Frame) -> tu
     raise FormatError(f"{name} has blobs that do not lie back to back up to its index")
 
 
-def _decode(name: str, opened: frame.Frame, kind: type[_Index]) -> _Index:
+def _decode(name: str, opened: frame.Frame, decoder: msgspec.json.Decoder[_Index]) -> _Index:
     try:
-        return msgspec.json.decode(opened.index, type=kind)
+        return decoder.decode(opened.index)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         # msgspec's message names the field and what it should be, never the content.
         raise FormatError(f"{name} has a malformed index: {error}") from None
