@@ -43,9 +43,13 @@ class Pushed:
 async def push(site: Site, outbox: Outbox, items: Sequence[Item]) -> Pushed:
     """Publish the UPLOAD and DELETE items and the withdrawals among `items`. Raises StoreError; what was published
     before stays, and packs that are up are not sent again.
+
+    An entry that still waits goes out instead: `items` were planned without it, so all of them are seen again.
     """
     done = Pushed()
-    await send(site, outbox)
+    if items and await send(site, outbox):
+        done.again += [i.path for i in items]
+        return done
     for batch in _batches(items):
         await _push_batch(site, outbox, batch, done)
     return done
@@ -78,7 +82,9 @@ async def _push_batch(site: Site, outbox: Outbox, items: list[Item], done: Pushe
         done.again += [d.item.path for d in feeder.drafts if d.record is None]
         if not records:
             return
-        data = await writer.entry(_entry(site, positions, records))
+        entry = _entry(site, positions, records)
+        await site.off_loop(site.state.check, entry)
+        data = await writer.entry(entry)
     await site.off_loop(outbox.put, seq, data)
     await send(site, outbox)
     await site.off_loop(_settle, site, items, feeder.drafts, records, seq)

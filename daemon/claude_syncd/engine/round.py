@@ -15,7 +15,7 @@ from claude_syncd.core.reconcile import Action
 from claude_syncd.core.safety import Hold, HoldReason, RootIdentity, deletion_hold, root_hold
 from claude_syncd.core.status import Pending, Requests, RunResult
 from claude_syncd.engine import pull as pulling
-from claude_syncd.engine.outbox import Outbox, TwinError
+from claude_syncd.engine.outbox import Outbox, TwinError, send
 from claude_syncd.engine.plan import Plan, decide
 from claude_syncd.engine.poll import Poller
 from claude_syncd.engine.push import push
@@ -182,8 +182,10 @@ class Round:
         state, site = self.site.state, self.site
         taken, self.dirty = self.dirty, set()
         try:
+            if Direction.PUSH in direction:
+                await send(site, self.outbox)  # the plan is about what comes after it
             paths = taken.union(await site.off_loop(state.todo)) - tally.later
-            if not paths and not await site.off_loop(self.outbox.waiting):
+            if not paths:
                 return False
             plan = await self._decide(paths)
             await self._check_deletions(plan)

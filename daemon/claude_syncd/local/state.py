@@ -114,7 +114,7 @@ class State(Database):
                     f"log entry {entry.seq} of device {entry.device} does not continue entry {seq}",
                     hint="the store was rolled back or its objects were exchanged; nothing was applied",
                 )
-            resolved = [self._resolve(db, published) for published in entry.records]
+            resolved = self._resolved(db, entry)
             for published, slices in zip(entry.records, resolved, strict=True):
                 r = published.record
                 db.execute(
@@ -136,6 +136,16 @@ class State(Database):
                     (device, seen.seq, seen.sha256),
                 )
         return [published.record.path for published in entry.records]
+
+    def check(self, entry: LogEntry) -> None:
+        """Raise FormatError for an entry of this device that no reader could integrate: once its name is taken, it
+        can't be repaired.
+        """
+        with self.transaction() as db:
+            self._resolved(db, entry)
+
+    def _resolved(self, db: sqlite3.Connection, entry: LogEntry) -> list[tuple[Slice, ...]]:
+        return [self._resolve(db, published) for published in entry.records]
 
     def _resolve(self, db: sqlite3.Connection, published: Published) -> tuple[Slice, ...]:
         record, extends = published.record, published.extends

@@ -528,6 +528,35 @@ async def test_a_store_that_fails_in_a_push_says_so_and_the_next_push_goes_on(pa
     assert bob.tree() == ann.tree()
 
 
+@pytest.mark.parametrize("direction", [Direction.SYNC, Direction.PULL])
+async def test_what_was_sealed_and_not_sent_goes_out_before_anything_is_planned(
+    pair: Pair, direction: Direction
+) -> None:
+    ann, bob = pair
+    ann.write("CLAUDE.md", "ann\n", age=100)
+    bob.write("CLAUDE.md", "bob\n", age=10)
+    await ann.sync(Direction.PUSH)
+    await bob.sync(Direction.PUSH)
+    real_put = ann.store.put
+
+    async def unavailable(name: str, data: bytes, *, if_absent: bool = False) -> None:
+        raise StoreUnavailable("gone")
+
+    ann.store.put = unavailable  # type: ignore[method-assign]
+    ann.write("CLAUDE.md", "ann, too\n", age=50)
+    with pytest.raises(StoreUnavailable, match="gone"):
+        await ann.sync(Direction.PUSH)
+    ann.store.put = real_put  # type: ignore[method-assign]
+    # Ann's side has lost to Bob's, and the newer version of it is still in the outbox.
+    await ann.sync(direction)
+    await settle(ann, bob)
+    assert bob.tree() == ann.tree()
+    assert not bob.site.problems
+    assert ann.read("CLAUDE.md") == "bob\n"
+    assert list(ann.conflicts().values()) == ["ann, too\n"]
+    assert bob.conflicts() == ann.conflicts()
+
+
 async def test_a_store_that_fails_in_a_pull_leaves_no_temporary_files(pair: Pair) -> None:
     ann, bob = pair
     for n in range(3):
