@@ -30,15 +30,20 @@ def main() -> int:
             f"error: unknown argument {arguments[0]}\nhint: claude-syncd takes --version and --help only\n"
         )
         return 2
-    from claude_syncd.app.daemon import run_daemon  # noqa: PLC0415 - --help must not wait for it
-    from claude_syncd.local.home import Places  # noqa: PLC0415 - likewise
+    from claude_syncd.app.stopping import StoppedEarly, stop_early  # noqa: PLC0415 - --help must not wait for it
 
     try:
+        stop_early()
+        from claude_syncd.app.daemon import run_daemon  # noqa: PLC0415 - takes long: it can be stopped meanwhile
+        from claude_syncd.local.home import Places  # noqa: PLC0415 - --help must not wait for it
+
         # launchd would put it into a file that grows for ever.
         run_daemon(Places.from_environment(), console=os.environ.get("XPC_SERVICE_NAME") != "com.claude-syncd.agent")
     except SyncError as error:
         sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
         return error.exit_code
+    except StoppedEarly as stop:
+        sys.stderr.write(f"{stop}\n")
     return 0
 
 

@@ -159,5 +159,5 @@ def test_killed_again_and_again(folder_lab: Lab, report: Callable[[str], None]) 
 
 
 @pytest.mark.long
-def test_killed_two_hundred_times(folder_lab: Lab, report: Callable[[str], None]) -> None:
-    _crash_rounds(folder_lab, 200, report)
+def test_killed_two_hundred_times(lab: Lab, report: Callable[[str], None]) -> None:
+    _crash_rounds(lab, 200, report)

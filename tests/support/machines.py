@@ -246,7 +246,8 @@ class Machine:
         """For a failure: the status and the ends of the logs."""
         done = self.ctl("status", "--json", check=False, timeout=20)
         lines = [f"--- {self.name}: status ({done.returncode}) {done.stdout.strip()} {done.stderr.strip()}"]
-        for log, count in ((self.folder / "daemon.out", 5), (self.state / "log" / "claude-syncd.log", 15)):
+        logs = self.state / "log"
+        for log, count in ((self.folder / "daemon.out", 5), (logs / "claude-syncd.log", 15), (logs / "crash", 40)):
             if log.exists():
                 lines.append(f"--- {self.name}: end of {log.name}")
                 lines += log.read_text(errors="replace").splitlines()[-count:]

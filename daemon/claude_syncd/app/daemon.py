@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from claude_syncd import config
 from claude_syncd import log as logging
 from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidied
+from claude_syncd.app.ending import crashes_noted, told
 from claude_syncd.app.service import DaemonService
 from claude_syncd.control.server import serve
 from claude_syncd.engine.supervisor import Supervisor
@@ -28,14 +29,17 @@ DRAIN_SECONDS = 3.0
 
 
 def run_daemon(places: Places, *, console: bool) -> None:
-    """Run until SIGTERM or SIGINT. Raises SyncError when it can't start."""
-    settings = load_settings(places)
-    with Lock(places.lock):
-        logging.configure(places.log, settings.log.level, console=console)
-        for warning in config.warnings(places.config):
-            _log.warning(warning)
-        with opened_site(places, settings, opened_store(settings)) as site, tidied(site):
-            asyncio.run(_daemon(site, settings))
+    """Run until SIGTERM or SIGINT. Raises SyncError when it can't start or go on, StoppedEarly."""
+    if places.state.is_dir():
+        logging.configure(places.log, console=console)
+    with told():
+        settings = load_settings(places)
+        with Lock(places.lock), crashes_noted(places.crash):
+            logging.configure(places.log, settings.log.level, console=console)
+            for warning in config.warnings(places.config):
+                _log.warning(warning)
+            with opened_site(places, settings, opened_store(settings)) as site, tidied(site):
+                asyncio.run(_daemon(site, settings))
 
 
 async def _daemon(site: Site, settings: Settings) -> None:

@@ -72,6 +72,11 @@ class Places:
         return self.state / "log" / "claude-syncd.log"
 
     @property
+    def crash(self) -> Path:
+        """Where the daemon was when native code crashed it, until the next one has told."""
+        return self.state / "log" / "crash"
+
+    @property
     def socket(self) -> Path:
         """The control socket, 0600."""
         return self.state / "control.sock"

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Self
 
 from claude_syncd.errors import AlreadyRunning
 from claude_syncd.local.refusal import refused
+from claude_syncd.log import get_logger
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
 
+_log = get_logger(__name__)
+
+
 class Lock:
     """An advisory lock on a file (0600) that holds the owner's pid; the kernel lets go of it when its process dies.
+    Who takes it and finds a pid logs that its owner ended without releasing it.
 
     The file stays when the lock is released: to remove it would let two processes lock two files of one name.
     """
@@ -40,12 +45,15 @@ class Lock:
                 os.close(fd)
                 raise
             self._fd = fd
+            if left := _pid(os.pread(fd, 32, 0)):
+                _log.warning("the process before this one ended without a word: killed, crashed, or no power", pid=left)
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go of it; more than once does no harm."""
         if self._fd is not None:
+            os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
 
