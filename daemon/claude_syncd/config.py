@@ -251,7 +251,8 @@ class _Decoder:
             if get_origin(kind) is tuple and isinstance(value, str):
                 value = _listed(value)
             # What comes from the environment is text, whatever it means.
-            return msgspec.convert(value, kind, strict=at not in self._variables, dec_hook=_folder)
+            strict = at not in self._variables
+            return msgspec.convert(value, kind, strict=strict, dec_hook=_folder)  # noqa: TID251 - one thread, no structs
         except (msgspec.ValidationError, ValueError) as error:
             self._say(at, str(error).partition(" - at `$")[0])
             return None

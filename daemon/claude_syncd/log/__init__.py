@@ -59,6 +59,11 @@ class Logger:
         """`error` with the exception that is being handled."""
         self.error(event, exc_info=True, **facts)
 
+    def critical(self, event: str, **facts: object) -> None:
+        """The process ends over it."""
+        if self._heard(logging.CRITICAL):
+            self._bound().critical(event, **facts)
+
     def _heard(self, level: int) -> bool:
         return logging.getLogger(self._name).isEnabledFor(level)
 
