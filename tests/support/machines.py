@@ -81,6 +81,7 @@ class Machine:
             **QUICK,
             **(environment or {}),
         }
+        self.run_by: list[str] = []  # a command that runs the others, such as setpriv
         self.daemon: subprocess.Popen[bytes] | None = None
         self._hashes: dict[tuple[str, int, int, int], str] = {}
         self.tree.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -101,7 +102,7 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run `claude-syncctl`. With `check`, an exit code other than 0 fails the test and shows what was said."""
         done = subprocess.run(
-            [self.command(), *arguments],
+            [*self.run_by, self.command(), *arguments],
             env=self.environment, cwd=self.home, input=input, text=True, capture_output=True,
             timeout=timeout, check=False,
         )  # fmt: skip
@@ -156,7 +157,7 @@ class Machine:
         assert self.daemon is None, f"{self.name}: the daemon runs already"
         with (self.folder / "daemon.out").open("ab") as out:
             self.daemon = subprocess.Popen(
-                [self.command("claude-syncd")], env=self.environment, cwd=self.home,
+                [*self.run_by, self.command("claude-syncd")], env=self.environment, cwd=self.home,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
