@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ _PAUSED_LOOK = 2.0  # seconds after which a pause that ends by itself is seen to
 
 
 class Supervisor:
-    """Owns the rounds of one daemon. All methods are called on the event loop."""
+    """Owns the rounds of one daemon. Made and called on the event loop, by whose clock it goes."""
 
     def __init__(
         self,
@@ -55,7 +56,8 @@ class Supervisor:
         self._say = say
         self.loop_lag = 0.0
         self._intervals = intervals
-        now = time.monotonic()
+        self._clock = asyncio.get_running_loop().time
+        now = self._clock()
         self._schedule = Schedule(intervals, random, now)
         self._debounce = Debounce(intervals.quiet, intervals.limit)
         self._wake = asyncio.Event()
@@ -64,7 +66,7 @@ class Supervisor:
         self._scanned = now
         self._rostered = now
         self._listed = now
-        self._noted = 0.0
+        self._noted = -math.inf
         self._prepared = False
         self._watcher: Watcher | None = None
         self._watching = asyncio.Event()
@@ -96,14 +98,14 @@ class Supervisor:
 
     async def beat(self, alive: Callable[[], None]) -> None:
         """Measure how late the loop is, notice sleep, and tell the service manager that all is well."""
-        wall, monotonic = time.time(), time.monotonic()
+        wall, monotonic = time.time(), self._clock()
         while True:
             await asyncio.sleep(_BEAT)
-            now_wall, now = time.time(), time.monotonic()
+            now_wall, now = time.time(), self._clock()
             self.loop_lag = max(self.loop_lag, now - monotonic - _BEAT)
             if (now_wall - wall) - (now - monotonic) > _SLEPT:
                 _log.info("the machine slept or its clock was set: looking at everything")
-                self._listed = 0.0
+                self._listed = -math.inf
                 self._rescan({""})
                 self._schedule.soon(now)
             wall, monotonic = now_wall, now
@@ -117,7 +119,7 @@ class Supervisor:
             if await self.site.off_loop(report.paused_until, self.site) is not None:
                 await self._woken(_PAUSED_LOOK)
                 continue
-            now = time.monotonic()
+            now = self._clock()
             poll = self._schedule.due(now)
             await self._attempt(poll=poll)
 
@@ -136,7 +138,7 @@ class Supervisor:
             self._failed(error)
             raise
         await self._succeeded(direction, result)
-        self._schedule.soon(time.monotonic() + self._intervals.active)
+        self._schedule.soon(self._clock() + self._intervals.active)
         if self.error is not None:
             raise self.error
         return result
@@ -164,7 +166,7 @@ class Supervisor:
             pending=pending,
             hold=self.round.hold,
             error=self.error,
-            syncing=self.round.busy or self._debounce.wait(time.monotonic()) is not None,
+            syncing=self.round.busy or self._debounce.wait(self._clock()) is not None,
         )
 
     async def pause(self, seconds: int | None) -> None:
@@ -188,7 +190,7 @@ class Supervisor:
 
     def poke(self) -> None:
         """Push and poll at once."""
-        now = time.monotonic()
+        now = self._clock()
         self._debounce.poke(now)
         self._schedule.soon(now)
         self._wake.set()
@@ -200,7 +202,7 @@ class Supervisor:
 
     def reload(self) -> None:
         """Look at everything again."""
-        self._listed = 0.0
+        self._listed = -math.inf
         self._rescan({""})
         self.poke()
 
@@ -240,17 +242,17 @@ class Supervisor:
             self.hints.clear()
             rescans |= {""}
         self._rescans |= rescans
-        self._debounce.hint(time.monotonic())
+        self._debounce.hint(self._clock())
         self._wake.set()
 
     def _rescan(self, folders: set[str]) -> None:
         self._rescans |= folders
-        self._debounce.hint(time.monotonic())
+        self._debounce.hint(self._clock())
         self._wake.set()
 
     async def _until_due(self) -> None:
         while True:
-            now = time.monotonic()
+            now = self._clock()
             if self._watcher is not None and self._watcher.problem is not None:
                 self.site.problems["watch"] = self._watcher.problem
                 scan_every = min(_BLIND_SCAN, self._intervals.scan)
@@ -310,7 +312,7 @@ class Supervisor:
             self._prepared = True
 
     async def _catch_up(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._rostered >= self._intervals.roster:
             await self.round.poller.roster()
             self._rostered = now
@@ -325,7 +327,7 @@ class Supervisor:
         self._debounce.taken()
         try:
             if "" in rescans:
-                self._scanned = time.monotonic()
+                self._scanned = self._clock()
                 await self.round.scan()
             else:
                 for folder in rescans:
@@ -346,7 +348,7 @@ class Supervisor:
             _log.warning("some files could not be synced", error=str(error))
         self.error = error
         self.rounds += 1
-        site, now = self.site, time.monotonic()
+        site, now = self.site, self._clock()
         stamp = report.timestamp(site.now_ns())
         if sent:
             await site.off_loop(site.state.set_meta, report.LAST_PUSH, stamp)
@@ -357,7 +359,7 @@ class Supervisor:
             self._schedule.polled(now, news=news)
 
     def _failed(self, error: SyncError) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if self.error is None or str(self.error) != str(error):
             _log.warning("sync failed", error=str(error), hint=error.hint)
         if isinstance(error, Held):

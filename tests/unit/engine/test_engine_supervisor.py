@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from devices import Device, Vault
+from virtual_time import VirtualTimeLoop, in_virtual_time
 
 from claude_syncd.core.status import State
 from claude_syncd.engine.supervisor import Supervisor
@@ -21,9 +22,9 @@ QUICK = Intervals(quiet=0.05, limit=0.5, active=0.1, idle=0.2, roster=0.2)
 
 
 @asynccontextmanager
-async def at_work(device: Device) -> AsyncIterator[Supervisor]:
+async def at_work(device: Device, intervals: Intervals = QUICK) -> AsyncIterator[Supervisor]:
     """The loop and the watcher of a device, until the block ends."""
-    supervisor = Supervisor(device.site, QUICK, random.Random(1))
+    supervisor = Supervisor(device.site, intervals, random.Random(1))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(t) for t in (supervisor.work(), supervisor.watch())]
         try:
@@ -116,3 +117,86 @@ async def test_what_is_written_before_the_tree_is_watched_is_found(
     monkeypatch.setattr(Watcher, "start", late)
     async with at_work(ann):
         await until(lambda: any("/log/" in n for n in vault.objects))
+
+
+HOUR = 3600.0
+
+
+def test_a_paused_daemon_looks_now_and_then_and_does_nothing_else(
+    vault: Vault, tmp_path: Path, stack: ExitStack
+) -> None:
+    ann = stack.enter_context(Device(vault, tmp_path, "ann").running())
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        async with at_work(ann, Intervals()) as supervisor:
+            while supervisor.rounds == 0:
+                await asyncio.sleep(1)
+            await supervisor.pause(None)
+            ann.write("CLAUDE.md", "one\n")
+            while not supervisor.hints:
+                await asyncio.sleep(0.01)
+            before, requests = loop.turns, ann.site.counter.snapshot()
+            await asyncio.sleep(HOUR)
+            # Every two seconds it asks the state whether the pause has ended: a handful of turns each time.
+            assert loop.turns - before < 10 * HOUR / 2
+            assert ann.site.counter.snapshot() == requests
+            assert supervisor.rounds == 1
+
+    in_virtual_time(main)
+
+
+def test_an_idle_daemon_asks_as_often_as_it_is_told(vault: Vault, tmp_path: Path, stack: ExitStack) -> None:
+    ann, bob = (stack.enter_context(Device(vault, tmp_path, name).running()) for name in ("ann", "bob"))
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        await bob.start()
+        async with at_work(ann, Intervals()) as supervisor:
+            await asyncio.sleep(HOUR)  # nobody was active in its last 50 minutes
+            before, requests, rounds = loop.turns, ann.site.counter.snapshot(), supervisor.rounds
+            await asyncio.sleep(HOUR)
+            asked = ann.site.counter.snapshot() - requests
+            assert 50 <= supervisor.rounds - rounds <= 75  # one poll a minute, with its jitter
+            assert asked.get <= 2 * (supervisor.rounds - rounds)  # the other device's log, and the roster
+            assert asked.put == 0
+            assert asked.list <= 3 * 2
+            assert loop.turns - before < 100 * (supervisor.rounds - rounds)
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("no answer"), StoreUnavailable("busy", retry_after=300.0)])
+def test_an_offline_daemon_backs_off_whatever_happens_here(
+    vault: Vault, tmp_path: Path, stack: ExitStack, error: StoreUnavailable
+) -> None:
+    ann = stack.enter_context(Device(vault, tmp_path, "ann").running())
+    tries = 0
+
+    async def gone(name: str, span: object = None) -> bytes:
+        nonlocal tries
+        tries += 1
+        raise error
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        async with at_work(ann, Intervals()) as supervisor:
+            while supervisor.rounds == 0:
+                await asyncio.sleep(1)
+            bob = stack.enter_context(Device(vault, tmp_path, "bob").running())
+            await bob.start()
+            ann.store.get = gone  # type: ignore[method-assign]
+            supervisor.reload()
+            while supervisor.error is None:
+                await asyncio.sleep(1)
+            before, so_far = loop.turns, tries
+            for _ in range(360):  # somebody works here all the while, and the watcher says so
+                supervisor._hinted(["CLAUDE.md"], frozenset())
+                await asyncio.sleep(HOUR / 360)
+            # At first after 2, 4, 8, 16, 32 seconds, then every minute at the most, each less a fifth of jitter.
+            bound = 5 + HOUR / max(60 * 0.8, error.retry_after or 0)
+            assert 5 <= tries - so_far <= bound
+            assert loop.turns - before < 50 * bound + 10 * 360
+            del ann.store.get
+            supervisor.poke()
+            while supervisor.error is not None:
+                await asyncio.sleep(1)
+
+    in_virtual_time(main)
