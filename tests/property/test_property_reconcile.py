@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, heads, join
-from claude_syncd.core.reconcile import EVICTABLE, Action, Outcome, Relation, conflict_path, reconcile
+from claude_syncd.core.reconcile import EVICTABLE, MERGEABLE, Action, Outcome, Relation, conflict_path, reconcile
 
 CLASSES = {
     "tree/a.md": FileClass.TEXT,
     "tree/b": FileClass.OTHER,
     "tree/s.jsonl": FileClass.TRANSCRIPT,
     "tree/t": FileClass.SIDE,
+    "tree/h": FileClass.HISTORY,
 }
 ROUNDS = 5
 """Rounds of every device in turn within which all must be at rest."""
@@ -39,10 +40,23 @@ def is_prefix(one: str, other: str) -> bool:
     return other == one or other.startswith(one + "|")
 
 
-def relation_of(ours: str, theirs: str) -> Relation:
+def is_in(path: str, content: str, other: str) -> bool:
+    """Whether nothing of a content is missing where the other one is."""
+    if class_of(path) is FileClass.HISTORY:
+        return {*content.split("|")} <= {*other.split("|")}
+    return content == other or (class_of(path) is FileClass.TRANSCRIPT and is_prefix(content, other))
+
+
+def relation_of(path: str, ours: str, theirs: str) -> Relation:
+    if class_of(path) is FileClass.HISTORY:
+        return Relation.LOCAL_IS_PREFIX if is_in(path, ours, theirs) else Relation.REMOTE_IS_PREFIX
     if is_prefix(ours, theirs):
         return Relation.LOCAL_IS_PREFIX
     return Relation.REMOTE_IS_PREFIX if is_prefix(theirs, ours) else Relation.DIVERGED
+
+
+def union(ours: str, theirs: str) -> str:
+    return "|".join(sorted({*ours.split("|"), *theirs.split("|")}))
 
 
 @dataclass
@@ -89,7 +103,7 @@ class Device:
         local = self.disk.get(path)
         known = heads(list(self.newest.get(path, {}).values()))
 
-        def ask(relation: Relation) -> Outcome:
+        def ask(path: str, local: Local | None, relation: Relation = Relation.UNKNOWN) -> Outcome:
             return reconcile(
                 me=self.me,
                 file_class=class_of(path),
@@ -99,13 +113,39 @@ class Device:
                 relation=relation,
             )
 
-        outcome = ask(Relation.UNKNOWN)
+        outcome = ask(path, local)
         if outcome.action is Action.COMPARE:
             assert local is not None
             assert outcome.winner is not None
-            outcome = ask(relation_of(local.sha256, outcome.winner.sha256))
+            if class_of(path) is FileClass.HISTORY:
+                self.merge(path, local, outcome.winner)
+            local = self.disk[path]
+            outcome = ask(path, local)
+            if outcome.action is Action.COMPARE:
+                assert outcome.winner is not None
+                outcome = ask(path, local, relation_of(path, local.sha256, outcome.winner.sha256))
             assert outcome.action is not Action.COMPARE
         return outcome
+
+    def merge(self, path: str, local: Local, winner: Record) -> None:
+        """What both have takes the local file's place, and is a local change that descends from both."""
+        if is_in(path, local.sha256, winner.sha256) or is_in(path, winner.sha256, local.sha256):
+            return
+        both = union(local.sha256, winner.sha256)
+        had = self.bases[path].vector if path in self.bases else {}
+        own = self.newest.get(path, {}).get(self.me)
+        vector = join(had, winner.vector, own.vector if own is not None else {})
+        newer = local if (local.mtime_ns, local.sha256) > (winner.mtime_ns, winner.sha256) else winner
+        mtime_ns = max(local.mtime_ns, winner.mtime_ns)
+        self.disk[path] = Local(size=len(both), sha256=both, mtime_ns=mtime_ns, mode=newer.mode)
+        self.bases[path] = Base(
+            kind=Kind.FILE,
+            vector=vector,
+            size=winner.size,
+            mtime_ns=winner.mtime_ns,
+            mode=winner.mode,
+            sha256=winner.sha256,
+        )
 
     def plan(self) -> dict[str, Outcome]:
         paths = sorted({*self.disk, *self.bases, *self.newest})
@@ -278,12 +318,7 @@ class World:
         for content, path in self.written.items():
             if content in self.replaced:
                 continue
-            transcript = class_of(path) is FileClass.TRANSCRIPT
-            assert (
-                content in visible
-                or content in unresolved
-                or (transcript and any(is_prefix(content, other) for other in visible | unresolved))
-            ), f"{content!r} of {path} is lost"
+            assert any(is_in(path, content, other) for other in visible | unresolved), f"{content!r} of {path} is lost"
 
 
 def steps(kinds: list[str]) -> st.SearchStrategy[list[Step]]:
@@ -404,7 +439,7 @@ def some_bases() -> list[Base | None]:
 
 
 LOCALS = [None, file("x", 1), file("x", 1, 0o755), file("y", 2), file("z", 1), file("z", 3)]
-RELATIONS = {FileClass.TRANSCRIPT: tuple(Relation)}
+RELATIONS = dict.fromkeys(MERGEABLE, tuple(Relation))
 
 
 @pytest.mark.parametrize("file_class", FileClass)
@@ -441,7 +476,7 @@ def check_outcome(
         assert winner is not None
         assert winner.kind is not Kind.WITHDRAWN
     if action is Action.COMPARE:
-        assert file_class is FileClass.TRANSCRIPT
+        assert file_class in MERGEABLE
         assert relation is Relation.UNKNOWN
         assert local is not None
     if action is Action.UPLOAD:

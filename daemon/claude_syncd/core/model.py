@@ -142,6 +142,11 @@ def covers(vector: Vector, record: Record) -> bool:
     return vector.get(record.device, 0) >= record.seq
 
 
+def covers_all(vector: Vector, other: Vector) -> bool:
+    """Whether a version with `vector` has all that one with `other` has among its ancestors, or is it."""
+    return all(vector.get(device, 0) >= seq for device, seq in other.items())
+
+
 def join(*vectors: Vector) -> Vector:
     """The least vector that covers all that any of `vectors` covers."""
     joined: Vector = {}

@@ -16,21 +16,27 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, heads, join
+from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, covers_all, heads, join
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EVICTABLE = frozenset({FileClass.TRANSCRIPT, FileClass.SIDE})
+MERGEABLE = frozenset({FileClass.TRANSCRIPT, FileClass.HISTORY, FileClass.SETTINGS, FileClass.TEXT})
+"""When both sides changed the engine reads both and merges them, before it asks what to do."""
 
 
 class Relation(StrEnum):
-    """How a transcript on disk relates to the winning side; the engine reads both to find out."""
+    """How the file on disk relates to the winning side; the engine reads both to find out.
+
+    A merge of both that took the local file's place is a local change that descends from both; it is UNKNOWN again.
+    A session that went on at both sides is forked first, and then one side has all that counts under its name.
+    """
 
     UNKNOWN = "unknown"
-    LOCAL_IS_PREFIX = "local-is-prefix"
-    REMOTE_IS_PREFIX = "remote-is-prefix"
-    DIVERGED = "diverged"
+    LOCAL_IS_PREFIX = "local-is-prefix"  # the winner has all that the local file has, or that counts of it
+    REMOTE_IS_PREFIX = "remote-is-prefix"  # the other way round
+    DIVERGED = "diverged"  # no merge: one of them is kept as a conflict
 
 
 class Action(StrEnum):
@@ -43,7 +49,7 @@ class Action(StrEnum):
     DELETE = "delete"  # publish a tombstone
     REMOVE = "remove"  # apply a tombstone to the disk
     EVICT = "evict"  # gone here, kept in the vault
-    COMPARE = "compare"  # read both transcripts, then ask again with the relation
+    COMPARE = "compare"  # read both sides, merge them if they can be, then ask again with the relation
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +134,7 @@ def reconcile(
     own = next((h for h in current if h.device == me and h.kind is not Kind.WITHDRAWN), None)
     lost = own if own is not None and _content(own) != _content(winner) else None
     if unchanged:
-        outcome = _local_unchanged(base, local, winner, file_class, relation)
+        outcome = _local_unchanged(base, local, winner, file_class, relation, lost=lost is not None)
     elif local is None:
         outcome = _local_deleted(base, winner, file_class, join(*(h.vector for h in current)))
     else:
@@ -166,17 +172,25 @@ def _nothing_in_vault(base: Base | None, local: Local | None) -> Outcome:
 
 
 def _local_unchanged(
-    base: Base | None, local: Local | None, winner: Record, file_class: FileClass, relation: Relation
+    base: Base | None,
+    local: Local | None,
+    winner: Record,
+    file_class: FileClass,
+    relation: Relation,
+    *,
+    lost: bool,
 ) -> Outcome:
     had = base.vector if base is not None else {}
     if base is not None and _content(base) == _content(winner):
-        if _covers_all(had, winner.vector):
+        if covers_all(had, winner.vector):
             return Outcome(action=Action.NOTHING)
         return Outcome(action=Action.ADOPT, vector=join(had, winner.vector), winner=winner)
     if winner.kind is Kind.TOMBSTONE:
         action = Action.REMOVE if local is not None else Action.ADOPT
         return Outcome(action=action, vector=winner.vector, winner=winner)
-    if local is not None and file_class is FileClass.TRANSCRIPT and not _covers_all(winner.vector, had):
+    # Merging published sides is for the author of the losing one; of a session everybody keeps the longer one at once.
+    reads = file_class is FileClass.TRANSCRIPT or (lost and file_class in MERGEABLE)
+    if local is not None and reads and not covers_all(winner.vector, had):
         if relation is Relation.UNKNOWN:
             return Outcome(action=Action.COMPARE, winner=winner)
         if relation is Relation.REMOTE_IS_PREFIX:
@@ -190,7 +204,7 @@ def _local_deleted(base: Base | None, winner: Record, file_class: FileClass, eve
         return Outcome(action=Action.ADOPT, vector=join(had, winner.vector), winner=winner)
     if file_class is FileClass.CONFLICT:
         return Outcome(action=Action.DELETE, vector=join(had, everything))
-    no_news = base is not None and (_content(base) == _content(winner) or _covers_all(had, winner.vector))
+    no_news = base is not None and (_content(base) == _content(winner) or covers_all(had, winner.vector))
     if not no_news:
         return Outcome(action=Action.DOWNLOAD, vector=winner.vector, winner=winner)
     vector = join(had, winner.vector)
@@ -215,11 +229,11 @@ def _local_changed(
         if file_class is FileClass.CONFLICT and local.sha256 == (base.sha256 if base is not None else local.sha256):
             return Outcome(action=Action.REMOVE, vector=winner.vector, winner=winner)
         return Outcome(action=Action.UPLOAD, vector=join(had, winner.vector))
-    if base is not None and _covers_all(had, winner.vector):
+    if base is not None and covers_all(had, winner.vector):
         return Outcome(action=Action.UPLOAD, vector=had)
     if local.sha256 == winner.sha256:  # only the mode differs, and a mode is not worth a conflict
         return Outcome(action=Action.DOWNLOAD, vector=winner.vector, winner=winner)
-    if file_class is FileClass.TRANSCRIPT:
+    if file_class in MERGEABLE:
         if relation is Relation.UNKNOWN:
             return Outcome(action=Action.COMPARE, winner=winner)
         if relation is Relation.LOCAL_IS_PREFIX:
@@ -247,7 +261,3 @@ def _unchanged(base: Base | None, local: Local | None) -> bool:
 def _content(version: Record | Base | Local) -> tuple[Kind, str, int]:
     kind = Kind.FILE if isinstance(version, Local) else version.kind
     return (kind, version.sha256, version.mode)
-
-
-def _covers_all(vector: Vector, other: Vector) -> bool:
-    return all(vector.get(device, 0) >= seq for device, seq in other.items())

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.core.model import Base, Kind
 from claude_syncd.core.portable import Root
-from claude_syncd.core.reconcile import Action, Relation, conflict_path
+from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
-from claude_syncd.engine.plan import decide_one, identity_of
+from claude_syncd.engine.plan import identity_of
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Commit
-from claude_syncd.local.reading import is_prefix, open_for_read
 from claude_syncd.local.state import Tracked
 from claude_syncd.tasks import together
 
@@ -305,44 +304,3 @@ def _failed(site: Site, path: str, error: SyncError, done: Pulled) -> None:
     done.again.append(path)
     if not isinstance(error, Changed):
         site.problems[f"apply:{path}"] = str(error)
-
-
-async def compare(site: Site, items: Sequence[Item]) -> list[Item]:
-    """Read both sides of transcripts that changed here and elsewhere, and decide again."""
-    decided = []
-    for item in items:
-        winner = _winner(item)
-        fetches: list[Fetch] = []
-        try:
-            fetches.append(await site.off_loop(_stage_aside, site, item, winner))
-            await fetch(site, fetches)
-            relation = await site.off_loop(_relate, site, item, fetches[0])
-            decided.append(await site.off_loop(decide_one, site, item.path, item.spot, relation))
-        except (Changed, LocalError) as error:
-            site.problems[f"apply:{item.path}"] = str(error)
-        finally:
-            await site.off_loop(discard, fetches)
-    return decided
-
-
-def _stage_aside(site: Site, item: Item, winner: Record) -> Fetch:
-    rel = conflict_path(item.path, winner.sha256).removeprefix("conflicts/")
-    staged = site.appliers[Root.CONFLICTS].stage(rel)
-    return Fetch(path=item.path, record=winner, slices=site.state.slices(winner.path, winner.device), staged=staged)
-
-
-def _relate(site: Site, item: Item, one: Fetch) -> Relation:
-    verify(one)
-    if one.error is not None:
-        raise one.error
-    size = item.local.size if item.local is not None else 0
-    aside = f"{one.staged.path.rpartition('/')[0]}/{one.staged.name}"
-    with (
-        open_for_read(site.folder(item.spot.root), item.spot.rel, site.follow) as ours,
-        open_for_read(site.places.conflicts, aside) as theirs,
-    ):
-        if is_prefix(ours, size, theirs, one.record.size):
-            return Relation.LOCAL_IS_PREFIX
-        if is_prefix(theirs, one.record.size, ours, size):
-            return Relation.REMOTE_IS_PREFIX
-    return Relation.DIVERGED

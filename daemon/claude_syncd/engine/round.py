@@ -15,6 +15,7 @@ from claude_syncd.core.reconcile import Action
 from claude_syncd.core.safety import Hold, HoldReason, RootIdentity, deletion_hold, root_hold
 from claude_syncd.core.status import Pending, Requests, RunResult
 from claude_syncd.engine import pull as pulling
+from claude_syncd.engine.compare import compare
 from claude_syncd.engine.outbox import Outbox, TwinError, send
 from claude_syncd.engine.plan import Plan, decide
 from claude_syncd.engine.poll import Poller
@@ -224,7 +225,7 @@ class Round:
         items = [i for i in plan.items if limits.takes(i)]
         compared = [i for i in items if i.outcome.action is Action.COMPARE]
         if compared:
-            decided = await pulling.compare(site, compared)
+            decided = await compare(site, compared)
             later.update({i.path for i in compared} - {i.path for i in decided})
             items = [i for i in items if i.outcome.action is not Action.COMPARE] + decided
         # A losing side is in the vault under its new name before it is replaced here.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from devices import SESSION, Device, Vault, settle
 
+from claude_syncd.core.reconcile import conflict_path
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.round import Direction, Limits
 from claude_syncd.errors import Held, StoreUnavailable
@@ -244,13 +245,17 @@ async def test_a_conflict_is_resolved_for_everybody(pair: Pair) -> None:
 
 async def test_keeping_both_sides_of_a_session_makes_a_second_session(pair: Pair) -> None:
     ann, bob = pair
-    ann.write(ann.transcript(), row(1), age=1000)
-    await settle(ann, bob)
     line = '{"type":"user","uuid":"%s","sessionId":"11111111-2222-4333-8444-555555555555"}\n'
-    ann.write(ann.transcript(), row(1) + line % "a", age=100)
-    bob.write(bob.transcript(), row(1) + line % "b", age=50)
+    ann.write(ann.transcript(), row(1) + line % "b", age=1000)
     await settle(ann, bob)
-    assert list(ann.conflicts().values()) == [row(1) + line % "a"]
+    # Kept by a release that could not fork.
+    portable = ann.site.paths.portable(ann.transcript())
+    assert portable is not None
+    kept = ann.places.state / conflict_path(portable, "ab" * 32)
+    kept.parent.mkdir(parents=True)
+    kept.write_text(row(1) + line % "a")
+    await settle(ann, bob)
+    assert list(bob.conflicts().values()) == [row(1) + line % "a"]
     bob.round.dirty |= conflicts.resolve(bob.site, conflicts.kept(bob.site)[0], "both")
     await settle(ann, bob)
     sessions = sorted((ann.places.tree / ann.transcript()).parent.iterdir())
