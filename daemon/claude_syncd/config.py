@@ -19,8 +19,17 @@ import tomli_w
 from msgspec import Meta
 
 from claude_syncd.errors import ConfigError, LocalError
+from claude_syncd.local import keychain
 from claude_syncd.local.private_file import write_private
-from claude_syncd.store.options import FolderOptions, S3Options, StoreOptions, Text
+from claude_syncd.store.options import (
+    FolderOptions,
+    GcsOptions,
+    GitOptions,
+    S3Options,
+    StoreOptions,
+    Text,
+    WebDavOptions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,8 +39,16 @@ if TYPE_CHECKING:
 PREFIX = "CLAUDE_SYNC_"
 NOT_SETTINGS = frozenset({"CLAUDE_SYNC_HOME"})
 """Variables with our prefix that are no settings."""
-STORES: Mapping[str, type[StoreOptions]] = {"folder": FolderOptions, "s3": S3Options}
+STORES: Mapping[str, type[StoreOptions]] = {
+    "folder": FolderOptions,
+    "s3": S3Options,
+    "gcs": GcsOptions,
+    "git": GitOptions,
+    "webdav": WebDavOptions,
+}
 """What `kind` in `[store]` says."""
+MIRROR = "mirror.git"
+"""The private repository of a git store, in the state folder."""
 
 _MAX_FILE = 1024 * 1024
 _HEADER = """\
@@ -43,6 +60,7 @@ _HEADER = """\
 
 _Section = TypeVar("_Section", bound="DataclassInstance")
 _Patience = Annotated[float, Meta(ge=0, le=3600)]
+_Kibibytes = Annotated[int, Meta(ge=8)]
 Seconds = Annotated[float, Meta(gt=0, le=30 * 86400)]
 
 
@@ -76,9 +94,11 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Requests to the store at the same time."""
+    """Requests to the store at the same time, and KiB a second to it and from it (not set: as much as goes)."""
 
     parallel: Annotated[int, Meta(ge=1, le=64)] = 8
+    up: _Kibibytes | None = None
+    down: _Kibibytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +144,19 @@ def load(path: Path) -> Settings:
     ]
     if unknown:
         raise ConfigError("\n".join(unknown))
-    decoder = _Decoder(path)
+    decoder = _Decoder(path.parent, path)
     settings = decoder.section(Settings, _overlaid(_read(path)), ())
     if settings is None or decoder.problems:
         raise ConfigError("\n".join(decoder.problems))
     return settings
 
 
-def store_settings(section: Mapping[str, object]) -> StoreOptions:
-    """The `[store]` section `section` as settings; None in it means not set. Raises ConfigError."""
-    decoder = _Decoder(None)
+def store_settings(section: Mapping[str, object], state: Path) -> StoreOptions:
+    """The `[store]` section `section` as settings of the state folder `state`; None in it means not set.
+
+    Raises ConfigError.
+    """
+    decoder = _Decoder(state)
     options = decoder.store({key: value for key, value in section.items() if value is not None}, ("store",))
     if options is None or decoder.problems:
         raise ConfigError("\n".join(decoder.problems))
@@ -201,8 +224,9 @@ def _overlaid(written: dict[str, Any]) -> dict[str, Any]:
 class _Decoder:
     """Raw values to sections; what is wrong gathers in `problems`, a line each, free of the values themselves."""
 
-    def __init__(self, path: Path | None) -> None:
-        """`path`: of the file that the values come from, to name it."""
+    def __init__(self, state: Path, path: Path | None = None) -> None:
+        """`state`: the state folder. `path`: of the file that the values come from, to name it."""
+        self._state = state
         self._path = path
         self._variables = {key: name for name, key in _variables().items()} if path is not None else {}
         self.problems: list[str] = []
@@ -234,6 +258,15 @@ class _Decoder:
         if not isinstance(kind, str) or kind not in STORES:
             self._say(at, f"kind must be {_one_of(STORES)}")
             return None
+        if kind == "git":
+            named.setdefault("mirror", str(self._state / MIRROR))
+        if "keychain" in named:
+            item = named.pop("keychain")
+            if not isinstance(item, str):
+                self._say((*at, "keychain"), "must be the name of an item")
+                return None
+            # What the file or the environment says itself, counts.
+            named = {**keychain.read(item), **named}
         return self.section(STORES[kind], named, at)
 
     def _value(self, kind: Any, value: object, at: tuple[str, ...]) -> object:

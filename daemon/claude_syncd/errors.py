@@ -14,7 +14,8 @@
     │   ├── ObjectMissing      no object of that name
     │   ├── AlreadyExists      `if_absent` found an object of that name
     │   ├── StoreUnavailable   passing: network, timeout, 5xx, throttled (retry)
-    │   └── StoreRefused       lasting: credentials, permission, no such bucket
+    │   └── StoreRefused       lasting: credentials, permission
+    │       └── NoSuchPlace    no such folder, bucket or repository
     └── VaultError             what a store returned can't be trusted or read
         ├── IntegrityError     authentication failed: altered, swapped, truncated or forged
         ├── FormatError        authenticated but malformed, or of an unknown version
@@ -126,6 +127,10 @@ class StoreRefused(StoreError):
     """The store refuses for a lasting reason: credentials, permission, no such bucket."""
 
     default_hint = "check the store's settings and credentials in config.toml"
+
+
+class NoSuchPlace(StoreRefused):
+    """The folder, bucket or repository that is to hold the vault is not there; setting up may make it."""
 
 
 class VaultError(SyncError):

@@ -14,10 +14,17 @@ from claude_syncd.store.probe import probe
 
 MIB = 1024 * 1024
 
-# For what takes long: S3 once, since its wrappers do nothing there that they don't do elsewhere.
+# For what takes long: each server once, since the wrappers do nothing there that they don't do elsewhere.
 once_per_store = pytest.mark.parametrize(
     "store",
-    ["memory", "folder", "folder-opened", "s3", pytest.param("ceph", marks=pytest.mark.servers)],
+    [
+        *("memory", "folder", "folder-opened", "s3", "gcs", "webdav"),
+        *(
+            pytest.param(server, marks=pytest.mark.servers)
+            for server in ("ceph", "fake_gcs", "apache", "rclone-opened")
+        ),
+        pytest.param("git", marks=pytest.mark.long),  # 2,501 objects, of which 32 at a time share a push
+    ],
     indirect=True,
 )
 

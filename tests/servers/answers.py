@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 
@@ -41,7 +42,8 @@ def s3_error(status: int, code: str, headers: dict[str, str] | None = None) -> A
 class AnswerServer:
     """Gives each of `answers` once, in turn, the last one again and again; `requests` are those that came.
 
-    It speaks TLS with `certificate`, a file that holds its key as well.
+    `before_answer` is awaited when a request is in and its answer is chosen. It speaks TLS with `certificate`, a file
+    that holds its key as well.
     """
 
     def __init__(self, certificate: Path | None = None) -> None:
@@ -51,6 +53,7 @@ class AnswerServer:
             self._tls.load_cert_chain(certificate)
         self.answers: deque[Answer] = deque()
         self.requests: list[Request] = []
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
         self.endpoint = ""
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_route("*", "/{path:.*}", self._answer)
@@ -74,4 +77,6 @@ class AnswerServer:
             )
         )
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.popleft()
+        if self.before_answer is not None:
+            await self.before_answer()
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)

@@ -99,8 +99,8 @@ def test_wrong_value_in_the_environment_names_the_variable(file: Path, monkeypat
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ('[store]\nbucket = "b"\n', 'kind must be "folder" or "s3"'),
-        ('[store]\nkind = "floppy"\n', 'kind must be "folder" or "s3"'),
+        ('[store]\nbucket = "b"\n', 'kind must be "folder", "s3", "gcs", "git" or "webdav"'),
+        ('[store]\nkind = "floppy"\n', 'kind must be "folder", "s3", "gcs", "git" or "webdav"'),
         ('[store]\nkind = "s3"\n', "store.bucket"),
         ('[store]\nkind = "folder"\npath = "here"\n', "must be an absolute path"),
         ('[store]\nkind = "s3"\nbucket = "b"\naccess_key_id = "a"\n', "go together"),

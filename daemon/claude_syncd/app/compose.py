@@ -68,7 +68,13 @@ def opened_store(settings: Settings) -> Opened:
     """The store of the settings; nothing is connected before its first use. Raises NotSetUp where there is none."""
     if settings.store is None:
         raise NotSetUp("no store is configured on this device")
-    return open_store(settings.store, parallel=settings.limits.parallel)
+    limits = settings.limits
+    return open_store(
+        settings.store,
+        parallel=limits.parallel,
+        up=limits.up * 1024.0 if limits.up is not None else None,
+        down=limits.down * 1024.0 if limits.down is not None else None,
+    )
 
 
 @contextmanager

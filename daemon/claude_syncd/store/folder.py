@@ -53,6 +53,7 @@ _MEANING: dict[int, tuple[type[StoreError], str, str]] = {
     errno.EACCES: (StoreRefused, "permission denied", _CHECK_PERMISSION),
     errno.EPERM: (StoreRefused, "operation not permitted", _CHECK_PERMISSION),
     errno.ELOOP: (StoreRefused, "a symbolic link is in the way", "replace the link by what it points to"),
+    errno.EEXIST: (StoreRefused, "a file is where a folder should be", "remove the file"),
     errno.ENOTDIR: (StoreRefused, "a file is where a folder should be", "remove the file"),
     errno.EISDIR: (StoreRefused, "a folder is where an object should be", "remove the folder"),
     errno.EXDEV: (StoreRefused, "the folder spans several file systems", "keep a vault on one file system"),

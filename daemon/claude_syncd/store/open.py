@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.store.count import Counting
 from claude_syncd.store.limit import Limited
-from claude_syncd.store.options import FolderOptions, S3Options, StoreOptions, r2_options
+from claude_syncd.store.options import (
+    FolderOptions,
+    GcsOptions,
+    GitOptions,
+    S3Options,
+    StoreOptions,
+    WebDavOptions,
+    r2_options,
+)
+from claude_syncd.store.pace import Paced
 from claude_syncd.store.report import unheard
 from claude_syncd.store.retry import ATTEMPTS, BASE, CAP, Retrying
 
@@ -15,7 +24,18 @@ if TYPE_CHECKING:
     from claude_syncd.store.base import Store
     from claude_syncd.store.report import OnRequest, ReportingStore
 
-__all__ = ["FolderOptions", "Opened", "S3Options", "StoreOptions", "create_store", "open_store", "r2_options"]
+__all__ = [
+    "FolderOptions",
+    "GcsOptions",
+    "GitOptions",
+    "Opened",
+    "S3Options",
+    "StoreOptions",
+    "WebDavOptions",
+    "create_store",
+    "open_store",
+    "r2_options",
+]
 
 PARALLEL = 8
 
@@ -35,15 +55,19 @@ def open_store(
     attempts: int = ATTEMPTS,
     base: float = BASE,
     cap: float = CAP,
+    up: float | None = None,
+    down: float | None = None,
     observer: OnRequest = unheard,
 ) -> Opened:
     """Open a store. Nothing is connected, imported or checked before its first call; `close` it in the end.
 
     `parallel` calls run at once. One that fails in passing is tried `attempts` times in all; `base` and `cap` are the
-    first and the longest wait, in seconds. While it waits, others take its turn.
+    first and the longest wait, in seconds. While it waits, others take its turn. `up` and `down` limit the traffic, in
+    bytes a second.
     """
     counter = Counting(_at_the_wire(options, parallel), observer)
-    store = Retrying(Limited(counter, parallel), attempts=attempts, base=base, cap=cap)
+    paced = counter if up is None and down is None else Paced(counter, up=up, down=down)
+    store = Retrying(Limited(paced, parallel), attempts=attempts, base=base, cap=cap)
     return Opened(store, counter)
 
 
@@ -52,17 +76,43 @@ async def create_store(options: StoreOptions) -> None:
 
     Only for setting up: a folder that is gone later is an unplugged disk, and not to be made anew.
     """
-    if isinstance(options, FolderOptions):
-        from claude_syncd.store.folder import FolderStore  # noqa: PLC0415 - only the store that is used is imported
+    match options:
+        case FolderOptions():
+            from claude_syncd.store.folder import FolderStore  # noqa: PLC0415 - only the store that is used is imported
 
-        await FolderStore(options.path).create()
+            await FolderStore(options.path).create()
+        case WebDavOptions():
+            from claude_syncd.store.webdav import WebDavStore  # noqa: PLC0415 - see above
+
+            store = WebDavStore(options)
+            try:
+                await store.create()
+            finally:
+                await store.close()
+        case _:
+            pass
 
 
 def _at_the_wire(options: StoreOptions, parallel: int) -> ReportingStore:
-    if isinstance(options, FolderOptions):
-        from claude_syncd.store.folder import FolderStore  # noqa: PLC0415 - only the store that is used is imported
+    """The store itself. Only the one that is used is imported: the clouds' clients take their time."""
+    match options:
+        case FolderOptions():
+            from claude_syncd.store.folder import FolderStore  # noqa: PLC0415 - see above
 
-        return FolderStore(options.path)
-    from claude_syncd.store.s3 import S3Store  # noqa: PLC0415 - only the store that is used is imported
+            return FolderStore(options.path)
+        case S3Options():
+            from claude_syncd.store.s3 import S3Store  # noqa: PLC0415 - see above
 
-    return S3Store(options, connections=parallel)
+            return S3Store(options, connections=parallel)
+        case GcsOptions():
+            from claude_syncd.store.gcs import GcsStore  # noqa: PLC0415 - see above
+
+            return GcsStore(options, connections=parallel)
+        case GitOptions():
+            from claude_syncd.store.git import GitStore  # noqa: PLC0415 - see above
+
+            return GitStore(options)
+        case WebDavOptions():
+            from claude_syncd.store.webdav import WebDavStore  # noqa: PLC0415 - see above
+
+            return WebDavStore(options, connections=parallel)

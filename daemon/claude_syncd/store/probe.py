@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from claude_syncd.errors import AlreadyExists, ObjectMissing, StoreError, StoreRefused, StoreUnavailable
+from claude_syncd.errors import (
+    AlreadyExists,
+    NoSuchPlace,
+    ObjectMissing,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from claude_syncd.store.base import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from claude_syncd.store.base import Store
 
 RACERS = 4
@@ -32,6 +41,14 @@ class Probe:
     problems: tuple[str, ...]
 
 
+async def reach(store: Store) -> None:
+    """See that the store answers, lists, and tells a missing object from a forbidden one; changes nothing.
+
+    Raises StoreUnavailable, or StoreRefused for whatever makes the store unusable.
+    """
+    await _missing(store, f"probe/{secrets.token_hex(8)}")
+
+
 async def probe(store: Store) -> Probe:
     """Write, read, list, race and delete under `probe/`; leaves nothing behind.
 
@@ -40,6 +57,7 @@ async def probe(store: Store) -> Probe:
     folder = f"probe/{secrets.token_hex(8)}"
     names = [f"{folder}/object", f"{folder}/race"]
     try:
+        await reach(store)
         return await _try(store, folder, *names)
     finally:
         # Also after a failure or a cancel; the reason for those is worth more than what goes wrong here.
@@ -50,36 +68,54 @@ async def probe(store: Store) -> Probe:
 
 async def _try(store: Store, folder: str, plain: str, contested: str) -> Probe:
     problems: list[str] = []
-    await _missing(store, f"{folder}/missing")
     data = secrets.token_bytes(64)
-    await store.put(plain, data)
-    if await store.get(plain) != data or await store.get(plain, Span(-16, 16)) != data[-16:]:
-        raise _unusable(store, "other bytes come back than were written")
-    if await store.get(plain, Span(8, 16)) != data[8:24]:
-        raise _unusable(store, "parts of objects can't be read")
-    lists = plain in {info.name for info in await store.list(f"{folder}/")}
+    with _while("writing"):
+        await store.put(plain, data)
+    with _while("reading"):
+        if await store.get(plain) != data or await store.get(plain, Span(-16, 16)) != data[-16:]:
+            raise _unusable(store, "other bytes come back than were written")
+        if await store.get(plain, Span(8, 16)) != data[8:24]:
+            raise _unusable(store, "parts of objects can't be read")
+    with _while("listing"):
+        lists = plain in {info.name for info in await store.list(f"{folder}/")}
     if not lists:
         problems.append("the store does not list what was written just now: new devices may be noticed late")
-    refuses = await _refuses_overwrite(store, plain, data)
-    conditional = refuses and await _one_wins(store, contested)
+    with _while("writing"):
+        refuses = await _refuses_overwrite(store, plain, data)
+        conditional = refuses and await _one_wins(store, contested)
     if not refuses:
         problems.append("the store can't refuse to overwrite")
     elif not conditional:
         problems.append("the store lets several writers of one name win at once")
-    await store.delete(plain)
+    with _while("deleting"):
+        await store.delete(plain)
     with suppress(ObjectMissing):
         await store.get(plain)
         raise _unusable(store, "deleted objects are still there")
     return Probe(conditional_put=conditional, lists=lists, problems=tuple(problems))
 
 
+@contextmanager
+def _while(doing: str) -> Iterator[None]:
+    """Have a refusal say what was refused: a store's own words are often the same for everything."""
+    try:
+        yield
+    except (NoSuchPlace, _Unusable):
+        raise
+    except StoreRefused as error:
+        raise StoreRefused(f"{error}, while {doing}", hint=error.hint) from error
+
+
 async def _missing(store: Store, name: str) -> None:
     """See that a missing object is told apart from a forbidden one: every poll depends on it."""
-    await store.list("probe/")
+    with _while("listing"):
+        await store.list("probe/")
     try:
         await store.get(name)
     except ObjectMissing:
         return
+    except NoSuchPlace:
+        raise
     except StoreRefused as error:
         raise StoreRefused(
             f"{store.address}: a missing object can't be told from a forbidden one ({error})",
@@ -114,5 +150,9 @@ async def _one_wins(store: Store, name: str) -> bool:
     return len(winners) == 1 and await store.get(name) == winners[0]
 
 
-def _unusable(store: Store, what: str) -> StoreRefused:
-    return StoreRefused(f"{store.address}: {what}", hint="use another store or server; this one can't keep a vault")
+class _Unusable(StoreRefused):
+    default_hint = "use another store or server; this one can't keep a vault"
+
+
+def _unusable(store: Store, what: str) -> _Unusable:
+    return _Unusable(f"{store.address}: {what}")

@@ -156,7 +156,13 @@ class S3Store:
             arguments: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
             return await client.list_objects_v2(Bucket=self._options.bucket, Prefix=self._prefix + prefix, **arguments)
 
-        return await self._call("list", "", request)
+        page = await self._call("list", "", request)
+        if "IsTruncated" not in page:  # to the client, any XML is a listing, be it without entries
+            raise StoreUnavailable(
+                f"{self.address}: the answer is not one of S3",
+                hint="check the endpoint, and that no login page of a network is in the way",
+            )
+        return page
 
     async def _call(
         self,

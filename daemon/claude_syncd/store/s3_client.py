@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no types
 from aiobotocore.session import AioSession  # type: ignore[import-untyped]  # it has no types
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # it has no types
 from botocore.loaders import create_loader  # type: ignore[import-untyped]  # it has no types
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ async def new_client(
     keys = (options.access_key_id, options.secret_access_key, options.session_token)
     async with session.create_client("s3", config=config, **_arguments(options, keys=keys)) as client:
         client.meta.events.register("before-send.s3.PutObject", _without_expect)
+        client.meta.events.register("before-call.s3.HeadBucket", _without_asking)
         yield client
 
 
@@ -79,3 +81,10 @@ def _without_expect(request: Any, **_: Any) -> None:
     """Drop `Expect: 100-continue`: the HTTP client would wait for ever on a server that does not know it."""
     if "Expect" in request.headers:
         del request.headers["Expect"]
+
+
+def _without_asking(**_: Any) -> None:
+    """Have the client not ask for the region of a bucket that a redirection was about, unless that said it: where the
+    question is redirected too, as a network's login page does, it would ask about that, and so on without end.
+    """
+    raise ClientError({"Error": {"Code": "NotAsked"}, "ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")

@@ -13,7 +13,14 @@ import aiohttp
 from botocore import exceptions as boto  # type: ignore[import-untyped]  # it has no types
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]  # it has no types
 
-from claude_syncd.errors import AlreadyExists, ObjectMissing, StoreError, StoreRefused, StoreUnavailable
+from claude_syncd.errors import (
+    AlreadyExists,
+    NoSuchPlace,
+    ObjectMissing,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from claude_syncd.store.s3 import BeyondEnd, NoConditions
 
 if TYPE_CHECKING:
@@ -46,7 +53,9 @@ _BY_CODE: dict[str, _Meaning] = {
     "PreconditionFailed": _Meaning(AlreadyExists, "the object exists already"),
     "InvalidRange": _Meaning(BeyondEnd, "the range begins after the object's end"),
     "NotImplemented": _Meaning(NoConditions, "the server does not do what was asked of it"),
-    "NoSuchBucket": _Meaning(StoreRefused, "there is no such bucket", "create the bucket, or correct its name"),
+    "NoSuchBucket": _Meaning(NoSuchPlace, "there is no such bucket", "create the bucket, or correct its name"),
+    "BucketAlreadyExists": _Meaning(StoreRefused, "somebody else has a bucket of that name", "choose another name"),
+    "TooManyBuckets": _Meaning(StoreRefused, "the account may have no more buckets", "use one that is there"),
     "InvalidBucketName": _Meaning(StoreRefused, "no bucket can have that name", "correct the bucket's name"),
     "InvalidAccessKeyId": _Meaning(StoreRefused, "the access key is not known there", _KEYS),
     "SignatureDoesNotMatch": _Meaning(StoreRefused, "the secret key does not belong to the access key", _KEYS),
@@ -83,7 +92,14 @@ _BY_CODE: dict[str, _Meaning] = {
     "RequestLimitExceeded": _Meaning(StoreUnavailable, "too many requests"),
 }
 
+_LOGIN_PAGE = "check the endpoint, and that no login page of a network is in the way"
+_MOVED = _Meaning(StoreUnavailable, "the server sends us elsewhere", _LOGIN_PAGE)
+_NOT_S3 = _Meaning(StoreUnavailable, "the answer is not one of S3", _LOGIN_PAGE)
+
 _BY_STATUS: dict[int, _Meaning] = {
+    302: _MOVED,
+    303: _MOVED,
+    307: _MOVED,
     # A 404 that isn't NoSuchKey says nothing about an object: it comes from something that is no S3 server.
     404: _Meaning(StoreRefused, "the answer is not one of S3", "check the endpoint in config.toml"),
     401: _BY_CODE["Unauthorized"],
@@ -98,13 +114,16 @@ _BY_STATUS: dict[int, _Meaning] = {
     503: _BY_CODE["SlowDown"],
 }
 
-_NOT_S3 = "check the endpoint, and that no login page of a network is in the way"
 _CERTIFICATE = "set ca_bundle if the server is your own; else a login page of a network may be in the way"
 _OWN_CREDENTIALS = "set access_key_id and secret_access_key, or a profile, in config.toml"
 
+_NO_NAME = _Meaning(
+    StoreUnavailable, "the server's name is not known", "check the endpoint and region, and the connection"
+)
+
 # In this order: the first class that fits.
 _BY_CLASS: tuple[tuple[type[Exception], _Meaning], ...] = (
-    (ResponseParserError, _Meaning(StoreUnavailable, "the answer is not one of S3", _NOT_S3)),
+    (ResponseParserError, _NOT_S3),
     (boto.NoCredentialsError, _Meaning(StoreRefused, "there are no credentials", _OWN_CREDENTIALS)),
     (boto.PartialCredentialsError, _Meaning(StoreRefused, "half of the credentials is missing", _OWN_CREDENTIALS)),
     (boto.ProfileNotFound, _Meaning(StoreRefused, "there is no such profile", "see `aws configure list-profiles`")),
@@ -120,6 +139,7 @@ _BY_CLASS: tuple[tuple[type[Exception], _Meaning], ...] = (
     (boto.ConnectTimeoutError, _Meaning(StoreUnavailable, "there is no connection")),
     (boto.ReadTimeoutError, _Meaning(StoreUnavailable, "there was no answer in time")),
     (TimeoutError, _Meaning(StoreUnavailable, "there was no answer in time")),
+    (aiohttp.ClientConnectorDNSError, _NO_NAME),
     (boto.EndpointConnectionError, _Meaning(StoreUnavailable, "there is no connection")),
     (boto.HTTPClientError, _Meaning(StoreUnavailable, "the connection broke")),
     (aiohttp.ClientError, _Meaning(StoreUnavailable, "the connection broke")),
@@ -136,6 +156,9 @@ def translate(error: Exception, address: str, name: str = "") -> StoreError:
         meaning, detail = _of_answer(error)
         retry_after = _retry_after(error)
     else:
+        cause = getattr(error, "kwargs", {}).get("error")
+        if isinstance(cause, aiohttp.ClientConnectorDNSError):
+            error = cause
         meaning = next(meaning for kind, meaning in _BY_CLASS if isinstance(error, kind))
         detail = type(error).__name__
         retry_after = None
