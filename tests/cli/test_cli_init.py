@@ -3,78 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import re
-import select
-import shutil
 import subprocess
-import sys
 import tomllib
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from fresh_machine import CODE, CTL, GOOD, SET_UP, Machine, new_machine
 
-CTL = Path(sys.executable).with_name("claude-syncctl")
-GOOD = "correct horse battery staple"
-CODE = re.compile(r"\b(?:[0-9A-Z]{4}-){8}[0-9A-Z]{4}\b")
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-@dataclass
-class Machine:
-    """A device with its own home folder; several may share a vault."""
-
-    home: Path
-
-    @property
-    def state(self) -> Path:
-        return self.home / ".claude-sync"
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {"HOME": str(self.home), "PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true"}
-
-    def run(self, *words: str, stdin: str = "", **environ: str) -> Done:
-        done = subprocess.run(
-            [CTL, *words],
-            input=stdin,
-            env={**self.environ, **environ},
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            umask=0,  # the command has to care by itself
-        )
-        assert "Traceback" not in done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    def files(self) -> set[str]:
-        if not self.state.exists():
-            return set()
-        return {str(path.relative_to(self.state)) for path in self.state.rglob("*") if path.is_file()}
-
-
-SET_UP = {"config.toml", "device.json", "vault.key"}
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    return new_machine(tmp_path, "one")
-
-
-def new_machine(tmp_path: Path, name: str) -> Machine:
-    home = tmp_path / name
-    (home / ".claude").mkdir(parents=True)
-    return Machine(home)
+    return new_machine(tmp_path)
 
 
 @pytest.fixture
@@ -269,10 +211,11 @@ def test_a_failure_at_the_last_file_takes_back_the_others_and_the_vault(
     trace = traced(machine, words, tmp_path / "trace", f"inject={RENAMES}:error=ENOSPC:when={when}").splitlines()
     (struck,) = [line for line in trace if "INJECTED" in line]
     assert '/config.toml"' in struck
-    assert {path: path.read_bytes() for path in machine.state.iterdir()} == before
-    assert not (tmp_path / "other" / "vault.json").exists()
-    assert not list((tmp_path / "other").glob("keys/*"))
-    # And what is left is no obstacle.
+    after = {path: path.read_bytes() for path in machine.state.iterdir()} if machine.state.exists() else {}
+    assert after == before
+    assert machine.state.exists() is force
+    assert not (tmp_path / "other").exists()
+    # And a second attempt meets no obstacle.
     done = subprocess.run([CTL, *words], env=machine.environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -320,9 +263,6 @@ def test_while_another_process_works_on_the_state_nothing_is_replaced(machine: M
     [
         ((), "no store given"),
         (("--folder", "x", "--s3", "b"), "a vault is in one store"),
-        (("--gcs", "b"), "not in this release yet"),
-        (("--git", "u"), "not in this release yet"),
-        (("--webdav", "u"), "not in this release yet"),
         (("--folder", "x", "--also", "y"), "not in this release yet"),
         (("--folder", "v"), "no passphrase given"),
         (("--folder", "v", "--region", "eu"), "makes no sense with a folder"),
@@ -360,62 +300,3 @@ def test_help_is_shown(machine: Machine) -> None:
     done = machine.run("init", "--help")
     assert done.code == 0
     assert "--passphrase-file FILE" in done.out
-
-
-def test_a_person_at_a_terminal_is_asked(machine: Machine, vault: Path) -> None:
-    said = at_terminal(
-        machine,
-        ["init"],
-        [
-            ("Where should the vault be?", "1"),
-            ("Which folder?", str(vault)),
-            ("Create one?", "y"),
-            ("A new passphrase", "hunter2"),
-            ("A new passphrase", GOOD),
-            ("Once more", GOOD),
-        ],
-    )
-    assert "too easy to guess" in said
-    assert GOOD not in said
-    assert CODE.search(said)
-    assert machine.files() == SET_UP
-
-    shutil.rmtree(machine.state)
-    said = at_terminal(
-        machine,
-        ["init", "--folder", str(vault)],
-        [("or the recovery code", "wrong one"), ("or the recovery code", GOOD)],
-    )
-    assert "joined the vault" in said
-    assert machine.files() == SET_UP
-
-
-def at_terminal(machine: Machine, words: list[str], talk: list[tuple[str, str]]) -> str:
-    """Run the command on a terminal of its own, answer each question when it is there; gives all that was shown."""
-    terminal, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [CTL, *words], env=machine.environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-    )
-    os.close(theirs)
-    shown = b""
-    asked = 0
-    try:
-        while True:
-            ready, _, _ = select.select([terminal], [], [], 60)
-            assert ready, f"nothing more after: {shown.decode()}"
-            try:
-                data = os.read(terminal, 4096)
-            except OSError:  # what Linux says at the end
-                data = b""
-            if not data:
-                break
-            shown += data
-            if talk and talk[0][0].encode() in shown[asked:]:
-                asked = len(shown)
-                os.write(terminal, talk.pop(0)[1].encode() + b"\n")
-    finally:
-        os.close(terminal)
-        code = process.wait(60)
-    assert talk == []
-    assert code == 0, shown.decode()
-    return shown.decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -37,17 +36,12 @@ def _become_daemon() -> NoReturn:
 
 
 def _set_up(places: Places) -> None:
-    from claude_syncd.ctl import setting_up  # noqa: PLC0415 - it takes a while, and is needed once
+    from claude_syncd.ctl.setting_up import SettingUp  # noqa: PLC0415 - it takes a while, and is needed once
     from claude_syncd.store.open import FolderOptions  # noqa: PLC0415 - likewise
 
     folder = places.state / "vault"
     section = {"kind": "folder", "path": str(folder)}
-    with asyncio.Runner() as runner:
-        found = runner.run(setting_up.look(FolderOptions(folder)))
-        opened = runner.run(setting_up.create(found, None))
-        try:
-            device = setting_up.keep(places, opened, {"store": section}, None, force=False)
-        except BaseException:
-            runner.run(setting_up.uncreate(found, opened))
-            raise
+    with SettingUp(places) as setup:
+        opened = setup.create(setup.look(FolderOptions(folder), make=True), None)
+        device = setup.keep(opened, {"store": section}, None, force=False)
     say(described(places, opened, device, passphrase=False))

@@ -1,30 +1,37 @@
 """What `init` and `run-default` do: look at a store, create or join the vault in it, and keep that on this device.
 
-The order makes every failure harmless: nothing is written here before the vault is open, config.toml is written
-last, and what a failed attempt wrote is taken back.
+Whatever fails or is stopped, at any point, leaves nothing behind: nothing is written here before the vault is open,
+config.toml is written last, and what was made at the store is taken back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
+import threading
 import tomllib
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from claude_syncd import config
 from claude_syncd.crypto.keys import load_keys, save_keys
-from claude_syncd.errors import LocalError, StoreError, StoreRefused, SyncError
+from claude_syncd.errors import LocalError, NoSuchPlace, StoreError, StoreRefused, SyncError
 from claude_syncd.local import device as devices
+from claude_syncd.local import keychain
 from claude_syncd.local.device import Device
 from claude_syncd.local.private_file import make_private_folder, write_private
-from claude_syncd.store.open import FolderOptions, StoreOptions, create_store, open_store
-from claude_syncd.store.probe import probe
+from claude_syncd.store.open import StoreOptions, open_store
+from claude_syncd.store.place import place_of
+from claude_syncd.store.probe import probe, reach
+from claude_syncd.store.undo import Undoing
 from claude_syncd.vault import header as headers
-from claude_syncd.vault.layout import HEADER_NAME, KEYS_PREFIX
+from claude_syncd.vault.layout import KEYS_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
     from pathlib import Path
 
     from claude_syncd.crypto.keys import VaultKeys
@@ -32,8 +39,16 @@ if TYPE_CHECKING:
     from claude_syncd.store.base import Store
     from claude_syncd.vault.header import Header
 
+_T = TypeVar("_T")
+
+SECRETS = ("secret_access_key", "session_token", "password", "token")
+"""What of a `[store]` section goes to the system's keychain where that is wanted."""
+
 _ATTEMPTS = 2
 """Somebody is waiting for the answer: a store that does not answer is reported, not waited for."""
+_THREADS_WITHIN = 3.0
+_TAKE_BACK_WITHIN = 20.0
+"""Seconds for each thing to take back; after that its remains are left."""
 
 # What a creation that was cut off may have left; anything else means that the place is in use.
 _LEFTOVERS = (KEYS_PREFIX, "probe/")
@@ -41,9 +56,8 @@ _LEFTOVERS = (KEYS_PREFIX, "probe/")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A store that answers, and the vault in it, if there is one. `notes`: what is odd yet bearable about it."""
+    """A store that works, and the vault in it, if there is one. `notes`: what is odd yet bearable about it."""
 
-    options: StoreOptions
     address: str
     header: Header | None
     notes: tuple[str, ...] = ()
@@ -58,70 +72,172 @@ class Opened:
     recovery_code: str | None = None
 
 
-async def look(options: StoreOptions) -> Found:
-    """Try the store for real and look for a vault in it. A folder that is not there yet, or empty, is left alone.
-
-    Raises StoreError, FormatError; StoreRefused where the place holds other things.
+class SettingUp:
+    """One attempt to set this device up, with an event loop of its own. Leaving it takes back all that it made, here
+    and at the store, unless `keep` has succeeded.
     """
-    if isinstance(options, FolderOptions) and await asyncio.to_thread(_untouched, options.path):
-        return Found(options, options.path.as_uri(), None)
-    await create_store(options)  # refuses a folder of other things; makes nothing anew here
-    store = open_store(options, attempts=_ATTEMPTS).store
-    try:
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._runner = asyncio.Runner()
+        self._threads = ThreadPoolExecutor(thread_name_prefix="setting-up")
+        self._store: Store | None = None
+        self._undo: list[Callable[[], Awaitable[None]]] = []
+
+    def __enter__(self) -> Self:
+        self._runner.get_loop().set_default_executor(self._threads)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.take_back()
+        finally:
+            self._runner.close()
+
+    def look(self, options: StoreOptions, *, make: bool, region: str | None = None) -> Found:
+        """Try the store for real and look for a vault in it. What an earlier look made is taken back.
+
+        `make`: where there is no such folder, bucket or repository, make it (a bucket in `region`). Raises
+        StoreError, FormatError; NoSuchPlace unless `make`; StoreRefused where the place holds other things.
+        """
+        self.take_back()
+        return self._run(self._look(options, make=make, region=region))
+
+    def join(self, found: Found, secret: str) -> Opened:
+        """Open the vault that was found with its passphrase or recovery code. Raises WrongKey and its kin."""
+        if found.header is None or self._store is None:
+            raise StoreError(f"there is no vault at {found.address}")
+        return Opened(found.address, self._run(headers.unlock(self._store, found.header, secret)))
+
+    def create(self, found: Found, passphrase: str | None, code: str | None = None) -> Opened:
+        """Make a vault where none was found, with the recovery code `code` (None: a new one).
+
+        `passphrase` None: it opens with the recovery code only. Raises StoreError.
+        """
+        if self._store is None:
+            raise StoreError(f"there is no store at {found.address}")
+        undoing = Undoing(self._store)
+        self._undo.append(undoing.undo)
+        made = self._run(headers.create(undoing, passphrase=passphrase, code=code))
+        return Opened(found.address, made.keys, made.recovery_code)
+
+    def keep(
+        self, opened: Opened, settings: Mapping[str, Any], name: str | None, *, force: bool, in_keychain: bool = False
+    ) -> Device:
+        """Write vault.key, device.json and, last, config.toml. After a failure all is as it was.
+
+        `settings` are the sections of config.toml to set; others in an older file stay. `name` is the device's name,
+        None for the one it has or the host's. `in_keychain`: the store's secrets go there. Raises LocalError, also
+        where a key or config is there and `force` is not set.
+        """
+        old_item = _old_settings(self._places.config).get("store", {}).get("keychain")
+        item = None
+        try:
+            if in_keychain:
+                settings, item = _without_secrets(settings)
+            with _uninterrupted():
+                device = _keep(self._places, opened, settings, name, force=force)
+                self._undo.clear()
+        except BaseException:
+            if item is not None:
+                keychain.forget(item)
+            raise
+        if isinstance(old_item, str):
+            keychain.forget(old_item)
+        return device
+
+    def take_back(self) -> None:
+        """Take back what was made so far. Never fails: what can't be reached any more is left."""
+        with _uninterrupted():
+            # Work in threads goes on after it was cancelled, and what it still makes has to go, too. But nobody wants
+            # to wait for a name server that does not answer.
+            ending = threading.Thread(target=self._threads.shutdown, daemon=True)
+            ending.start()
+            ending.join(_THREADS_WITHIN)
+            self._threads = ThreadPoolExecutor(thread_name_prefix="setting-up")
+            self._runner.get_loop().set_default_executor(self._threads)
+            while self._undo:
+                with suppress(SyncError, TimeoutError):
+                    self._run(_in_time(self._undo.pop()))
+            self._close()
+
+    async def _look(self, options: StoreOptions, *, make: bool, region: str | None) -> Found:
+        self._remember_state_folder()
+        place = place_of(options, region)
+        self._undo.append(place.take_back)
+        store = self._store = open_store(options, attempts=_ATTEMPTS).store
+        try:
+            await place.prepare()
+            await reach(store)
+        except NoSuchPlace:
+            if not make:
+                raise
+            await place.make()
+            await reach(store)
         header = await headers.read_header(store)
-        tried = await probe(store)
         if header is None:
             await _refuse_others(store)
-        return Found(options, store.address, header, tried.problems)
-    finally:
-        await store.close()
+        tried = await probe(store)
+        return Found(store.address, header, tried.problems)
+
+    def _remember_state_folder(self) -> None:
+        state = self._places.state
+        if state.exists():
+            return
+
+        async def remove() -> None:
+            with suppress(OSError):  # there is something else in it by now
+                state.rmdir()
+
+        self._undo.append(remove)
+
+    def _close(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            with suppress(SyncError):
+                self._run(store.close())
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return self._runner.run(work)
 
 
-async def join(found: Found, secret: str) -> Opened:
-    """Open the vault that was found with its passphrase or recovery code. Raises WrongKey and its kin."""
-    if found.header is None:
-        raise StoreError(f"there is no vault at {found.address}")
-    store = open_store(found.options, attempts=_ATTEMPTS).store
-    try:
-        return Opened(found.address, await headers.unlock(store, found.header, secret))
-    finally:
-        await store.close()
-
-
-async def create(found: Found, passphrase: str | None) -> Opened:
-    """Make a vault where none was found; None: it opens with the recovery code only. Raises StoreError."""
-    await create_store(found.options)
-    store = open_store(found.options, attempts=_ATTEMPTS).store
-    try:
-        await probe(store)  # a folder that was not there could not be tried before
-        made = await headers.create(store, passphrase=passphrase)
-        return Opened(found.address, made.keys, made.recovery_code)
-    finally:
-        await store.close()
-
-
-async def uncreate(found: Found, opened: Opened) -> None:
-    """Take back a vault that nobody can have used: its recovery code was never shown. Never fails."""
-    if opened.recovery_code is None:
+def refuse_replacing(places: Places, *, force: bool) -> None:
+    """Raise LocalError where this device is set up already, unless `force`."""
+    if force:
         return
-    store = open_store(found.options, attempts=_ATTEMPTS).store
-    with suppress(SyncError):
-        header = await headers.read_header(store)
-        if header is not None and header.vault_id == opened.keys.vault_id:
-            await store.delete(HEADER_NAME)
-            for info in await store.list(KEYS_PREFIX):
-                await store.delete(info.name)
-    with suppress(SyncError):
-        await store.close()
+    for path, what in ((places.key, "a vault key"), (places.config, "settings")):
+        if path.exists():
+            raise LocalError(
+                f"this device is set up already: {path} holds {what}",
+                hint="`claude-syncctl status` shows how it is; `init --force` replaces both",
+            )
 
 
-def keep(places: Places, opened: Opened, settings: dict[str, Any], name: str | None, *, force: bool) -> Device:
-    """Write vault.key, device.json and, last, config.toml. After a failure all is as it was.
+async def _in_time(act: Callable[[], Awaitable[None]]) -> None:
+    async with asyncio.timeout(_TAKE_BACK_WITHIN):
+        await act()
 
-    `settings` are the sections of config.toml to set; others in an older file stay. `name` is the device's name, None
-    for the one it has or the host's. A device that changes to another vault gets a new id and forgets the old
-    vault's state. Raises LocalError, also where a key or config is there and `force` is not set.
-    """
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for nobody: what is under way takes a moment, and half of it would be left behind."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+async def _refuse_others(store: Store) -> None:
+    others = [info.name for info in await store.list("") if not info.name.startswith(_LEFTOVERS)]
+    if others:
+        raise StoreRefused(
+            f"{store.address} holds other things ({others[0]!r}) and no vault",
+            hint="choose an empty place, for example with --prefix",
+        )
+
+
+def _keep(places: Places, opened: Opened, settings: Mapping[str, Any], name: str | None, *, force: bool) -> Device:
     refuse_replacing(places, force=force)
     make_private_folder(places.state)
     written = (places.key, places.device, places.config)
@@ -140,16 +256,14 @@ def keep(places: Places, opened: Opened, settings: dict[str, Any], name: str | N
     return device
 
 
-def refuse_replacing(places: Places, *, force: bool) -> None:
-    """Raise LocalError where this device is set up already, unless `force`."""
-    if force:
-        return
-    for path, what in ((places.key, "a vault key"), (places.config, "settings")):
-        if path.exists():
-            raise LocalError(
-                f"this device is set up already: {path} holds {what}",
-                hint="`claude-syncctl status` shows how it is; `init --force` replaces both",
-            )
+def _without_secrets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """The settings with the store's secrets gone to the keychain, and the name of the item that holds them."""
+    section = {key: value for key, value in settings["store"].items() if value is not None}
+    secret = {key: section.pop(key) for key in SECRETS if key in section}
+    if not secret:
+        return {**settings}, None
+    item = keychain.keep(secret)
+    return {**settings, "store": {**section, "keychain": item}}, item
 
 
 def _device(places: Places, opened: Opened, name: str | None) -> tuple[Device, bool]:
@@ -166,25 +280,6 @@ def _forget_state(places: Places) -> None:
     for suffix in ("", "-wal", "-shm"):
         places.database.with_name(places.database.name + suffix).unlink(missing_ok=True)
     shutil.rmtree(places.outbox, ignore_errors=True)
-
-
-async def _refuse_others(store: Store) -> None:
-    others = [info.name for info in await store.list("") if not info.name.startswith(_LEFTOVERS)]
-    if others:
-        raise StoreRefused(
-            f"{store.address} holds other things ({others[0]!r}) and no vault",
-            hint="choose an empty place, for example with --prefix",
-        )
-
-
-def _untouched(path: Path) -> bool:
-    """Whether the folder is not there or holds nothing at all."""
-    try:
-        return not any(path.iterdir())
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False  # the store says what is wrong with it
 
 
 def _old_settings(path: Path) -> dict[str, Any]:

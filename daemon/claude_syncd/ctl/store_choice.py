@@ -1,148 +1,196 @@
-"""Which store `init` is to use: from its options, or from the answers of somebody at a terminal."""
+"""Which store `init` is to use: what its options and the environment say about that."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from claude_syncd.ctl import credentials
-from claude_syncd.ctl.credentials import Credentials
-from claude_syncd.ctl.flags import ask, ask_secret, on_terminal
+from claude_syncd.ctl import credentials, providers
 from claude_syncd.ctl.options import Option
-from claude_syncd.errors import SyncError, UsageError
+from claude_syncd.ctl.providers import AWS, OTHER, PROVIDERS, Provider
+from claude_syncd.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from claude_syncd.ctl.options import Given
     from claude_syncd.local.home import Places
 
 OPTIONS = (
     Option("--folder", "a folder as the store: a disk, a share, a folder that another tool syncs", metavar="PATH"),
-    Option("--s3", "a bucket of S3, or of a server that speaks it (--endpoint)", metavar="BUCKET"),
+    Option("--s3", "a bucket of S3, or of a server that speaks it (--provider, --endpoint)", metavar="BUCKET"),
+    Option("--provider", "whose S3 it is; sets region and endpoint", choices=providers.S3_NAMES),
     Option("--r2", "a bucket of Cloudflare R2; needs --account-id", metavar="BUCKET"),
     Option("--account-id", "the Cloudflare account", metavar="ID"),
-    Option("--gcs", "Google Cloud Storage (not in this release yet)", metavar="BUCKET"),
-    Option("--git", "a git repository (not in this release yet)", metavar="URL"),
-    Option("--webdav", "a WebDAV server (not in this release yet)", metavar="URL"),
+    Option("--gcs", "a bucket of Google Cloud Storage", metavar="BUCKET"),
+    Option("--git", "a git repository: https, ssh, or a path", metavar="URL"),
+    Option("--webdav", "a folder on a WebDAV server", metavar="URL"),
     Option("--also", "a second store that mirrors the vault (not in this release yet)", metavar="STORE"),
-    Option("--project-id", "for --gcs", metavar="ID"),
-    Option("--prefix", "where in the bucket", metavar="PREFIX"),
+    Option("--prefix", "where in the bucket, repository or folder", metavar="PREFIX"),
     Option("--region", "the bucket's region", metavar="REGION"),
     Option("--endpoint", "the server's address, https://...", metavar="URL"),
-    Option("--path-style", "bucket in the path, not in the host name"),
+    Option("--path-style", "bucket in the path, not in the host name; so by itself with --endpoint"),
     Option("--ca-bundle", "certificates to trust instead of the system's", metavar="FILE"),
+    Option("--project-id", "the project of Google Cloud's to make the bucket in", metavar="ID"),
+    Option("--branch", "the repository's branch that holds the vault; claude-sync if not given", metavar="NAME"),
+    Option("--username", "who you are there; the password comes from elsewhere, or is asked for", metavar="NAME"),
     Option("--profile", "the profile of ~/.aws to use", metavar="NAME"),
     Option("--access-key-id", "the secret comes from AWS_SECRET_ACCESS_KEY or is asked for", metavar="ID"),
-    Option("--credentials-file", "take the access key from this file", metavar="FILE"),
+    Option("--credentials-file", "a file with access key or password; of Google, the account's key", metavar="FILE"),
+    Option("--keychain", "keep the secrets in the system's keychain, not in config.toml"),
+    Option("--create", "make the bucket, or the repository if it is a path, where it is missing"),
 )
-_STORES = ("--folder", "--s3", "--r2", "--gcs", "--git", "--webdav")
-_LATER = ("--gcs", "--git", "--webdav", "--also", "--project-id")
-_BUCKET_ONLY = tuple(option.name for option in OPTIONS if option.name not in (*_STORES, *_LATER, "--account-id"))
+_FLAGS = {option.name for option in OPTIONS} - set(providers.FLAGS) - {"--create", "--also", "--provider"}
+_CREDENTIALS = {
+    "s3": {"--credentials-file", "--keychain", "--profile", "--access-key-id"},
+    "gcs": {"--credentials-file"},
+    "git": {"--credentials-file", "--keychain"},
+    "webdav": {"--credentials-file", "--keychain"},
+    "": set[str](),
+}
+_NOT_SETTINGS = {"account_id"}
 
 
-def chosen_store(given: Given, places: Places) -> dict[str, Any]:
-    """The `[store]` section for config.toml; None for what is not set. Raises UsageError, SyncError, LocalError."""
-    for name in _LATER:
-        if given.has(name):
-            raise SyncError(f"{name} is not in this release yet", hint="use --folder, --s3 or --r2")
-    named = [name for name in _STORES if given.has(name)]
+@dataclass(slots=True)
+class Choice:
+    """A provider and what is known so far. `values` are checked. `access`: settings that let one in; None if nothing is
+    known about that. `asked`: the provider was chosen at the terminal.
+    """
+
+    provider: Provider
+    values: dict[str, Any]
+    access: dict[str, str] | None = field(default=None, repr=False)
+    keychain: bool = False
+    asked: bool = False
+
+    def missing(self) -> list[str]:
+        """The keys without which nothing works."""
+        return [key for key in self.provider.needed or (self.provider.key,) if key not in self.values]
+
+    def section(self) -> dict[str, Any]:
+        """The `[store]` section for config.toml; None for what is not set. Raises UsageError if a value is missing."""
+        for key in self.missing():
+            raise UsageError(f"{self.provider.flag_of(key)} needs a value", hint=providers.question(self.provider, key))
+        known = {
+            key: text.format(**{**self.provider.known, **self.values}) for key, text in self.provider.known.items()
+        }
+        found = {"kind": self.provider.kind, **known, **self.values, **(self.access or {})}
+        return {key: value for key, value in found.items() if key not in self._left_out()}
+
+    @property
+    def region(self) -> str | None:
+        """Where to make a bucket."""
+        region: str | None = self.values.get("region")
+        return region
+
+    def _left_out(self) -> set[str]:
+        # A bucket of Google's knows by itself where it is.
+        return _NOT_SETTINGS | ({"region"} if self.provider.kind == "gcs" else set())
+
+
+def from_options(given: Given, places: Places, ask: Callable[[str], str] | None) -> Choice | None:
+    """What is known from the options and the environment; None if they name no store.
+
+    `ask` asks for a secret; None if there is nobody. Raises UsageError, LocalError.
+    """
+    if given.has("--also"):
+        raise UsageError("--also is not in this release yet", hint="a vault is in one store for now")
+    named = [name for name in providers.FLAGS if given.has(name)]
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)}: a vault is in one store", hint="give one of them")
-    if not named and not on_terminal():
-        raise UsageError("no store given", hint="give --folder PATH, --s3 BUCKET, or --r2 BUCKET --account-id ID")
-    kind = named[0] if named else _asked_kind()
-    if kind == "--folder":
-        return _folder(given, places)
-    return _bucket(given, kind)
-
-
-def _asked_kind() -> str:
-    answer = ask("Where should the vault be? 1) a folder  2) S3 or compatible  3) Cloudflare R2 [1]", "1")
-    kinds = {"1": "--folder", "2": "--s3", "3": "--r2"}
-    if answer not in kinds:
-        raise UsageError(f"{answer!r} is none of 1, 2 and 3")
-    return kinds[answer]
-
-
-def _value(given: Given, name: str, question: str) -> str:
-    """The option's value, or the answer to `question`."""
-    value = given.value(name)
-    if value is None and on_terminal():
-        value = ask(question)
-    if not value:
-        raise UsageError(f"{name} needs a value")
-    return value
-
-
-def _folder(given: Given, places: Places) -> dict[str, Any]:
-    for name in (*_BUCKET_ONLY, "--account-id"):
-        if given.has(name):
-            raise UsageError(f"{name} makes no sense with a folder")
-    path = Path(_value(given, "--folder", "Which folder?")).expanduser().absolute()
-    if path.resolve().is_relative_to(places.tree.resolve()):
-        raise UsageError(
-            f"{path} is inside {places.tree}: the vault would hold itself", hint="choose a folder outside of it"
-        )
-    return {"kind": "folder", "path": str(path)}
-
-
-def _bucket(given: Given, kind: str) -> dict[str, Any]:
-    bucket = _value(given, kind, "Which bucket?")
-    endpoint = given.value("--endpoint")
-    region = given.value("--region")
-    if kind == "--r2":
-        account = _value(given, "--account-id", "Which Cloudflare account id?")
-        if not re.fullmatch("[0-9A-Za-z]+", account):
-            raise UsageError(f"{account!r} is no Cloudflare account id")
-        endpoint = endpoint or f"https://{account}.r2.cloudflarestorage.com"
-        region = region or "auto"
-    elif given.has("--account-id"):
-        raise UsageError("--account-id goes with --r2")
-    if endpoint is not None and not endpoint.startswith(("https://", "http://")):
-        raise UsageError(f"{endpoint!r} is no address", hint="it begins with https:// (or http://)")
-    found = _credentials(given, needed=endpoint is not None)
-    ca_bundle = given.value("--ca-bundle")
-    return {
-        "kind": "s3",
-        "bucket": bucket,
-        "prefix": (given.value("--prefix") or "").strip("/"),
-        "region": region,
-        "endpoint": endpoint,
-        "path_style": True if given.has("--path-style") else None,
-        "ca_bundle": str(Path(ca_bundle).expanduser().absolute()) if ca_bundle else None,
-        "profile": given.value("--profile") if found is None else None,
-        "access_key_id": found.access_key_id if found else None,
-        "secret_access_key": found.secret_access_key if found else None,
-        "session_token": found.session_token if found else None,
-    }
-
-
-def _credentials(given: Given, *, needed: bool) -> Credentials | None:
-    """The keys to keep in config.toml; None to ask the usual chain of AWS. `needed`: that chain knows none."""
-    file, profile, key = (given.value(name) for name in ("--credentials-file", "--profile", "--access-key-id"))
-    if file is not None:
-        if key is not None:
-            raise UsageError("--credentials-file and --access-key-id: give one of them")
-        return credentials.from_file(Path(file).expanduser(), profile or "default")
-    if profile is not None:
-        if key is not None:
-            raise UsageError("--profile and --access-key-id: give one of them")
+    if not named:
+        for name in (*_FLAGS, "--provider", "--create"):
+            if given.has(name):
+                raise UsageError(f"{name} goes with a store", hint="give one, for example --s3 BUCKET")
         return None
-    told = credentials.from_environment()
-    if key is None:
-        # A daemon does not see this shell's environment, so what is in it has to be kept.
-        if told is not None or not needed or not on_terminal():
-            return told
-        key = ask("Access key id? (empty: none)")
-        if not key:
-            return None
-    elif told is not None and told.access_key_id == key:
-        return told
-    secret = credentials.secret_from_environment()
-    if secret is None and on_terminal():
-        secret = ask_secret("Secret access key?")
-    if not secret:
-        raise UsageError(
-            "no secret for --access-key-id", hint="set AWS_SECRET_ACCESS_KEY, or use --credentials-file or --profile"
-        )
-    return Credentials(key, secret)
+    provider = _provider(given, named[0])
+    allowed = {provider.flag_of(key) for key in provider.may_give} | _CREDENTIALS[provider.credentials]
+    for name in sorted(_FLAGS - allowed):
+        if given.has(name):
+            raise UsageError(f"{name} makes no sense with {provider.title.partition(':')[0]}")
+    values = _values(given, provider, named[0], places)
+    choice = Choice(provider, values, keychain=given.has("--keychain"))
+    choice.access = access(given, choice, ask)
+    return choice
+
+
+def access(given: Given, choice: Choice, ask: Callable[[str], str] | None) -> dict[str, str] | None:
+    """What options and environment say about access; None if nothing. Raises UsageError, LocalError."""
+    provider, username = choice.provider, choice.values.pop("username", None)
+    match provider.credentials:
+        case "s3":
+            return credentials.of_s3(given, ask)
+        case "gcs":
+            return credentials.of_gcs(given)
+        case "git":
+            if not is_http(choice.values["url"]):
+                if username or given.has("--credentials-file"):
+                    raise UsageError("user name and password are for https only", hint="ssh takes its keys")
+                return {}
+            return credentials.of_password(given, username, ask, default_user="git", tokens=False)
+        case "webdav":
+            return credentials.of_password(given, username, ask, default_user=None, tokens=True)
+    return {}
+
+
+def is_http(url: str) -> bool:
+    """Whether user name and password are of use there."""
+    return url.startswith(("https://", "http://"))
+
+
+def notes(choice: Choice, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """What the user had better know about the choice, one sentence each."""
+    found = []
+    if "session_token" in (choice.access or {}):
+        found.append("the session token expires, and the daemon stops then; a profile (--profile) is better for it")
+    if choice.provider.credentials == "s3" and "access_key_id" not in (choice.access or {}):
+        names = credentials.only_here(environ)
+        if names:
+            found.append(f"{', '.join(names)}: the daemon does not see what is set in this shell only")
+    if choice.provider.kind == "git" and environ.get("SSH_AUTH_SOCK") and not is_http(choice.values["url"]):
+        found.append("the daemon may not see this shell's ssh-agent; a key for it alone is best: docs/providers.md")
+    return found
+
+
+def _provider(given: Given, flag: str) -> Provider:
+    told = given.value("--provider")
+    if told is not None:
+        if flag != "--s3":
+            raise UsageError("--provider goes with --s3")
+        return providers.find(told)
+    if flag == "--s3":
+        return OTHER if given.has("--endpoint") or _aws_endpoint() else AWS
+    return next(provider for provider in PROVIDERS if provider.flag == flag)
+
+
+def _values(given: Given, provider: Provider, flag: str, places: Places) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key in provider.may_give:
+        text = given.value(flag if key == provider.key else provider.flag_of(key))
+        if key == "path_style":
+            if text is not None:
+                values[key] = True
+            continue
+        if text is None:
+            text = _from_environment(provider, key)
+        if text is not None:
+            values[key] = providers.check(provider, key, places)(text)
+    return values
+
+
+def _from_environment(provider: Provider, key: str) -> str | None:
+    """What the daemon would not see: so it is kept."""
+    found = os.environ.get(f"CLAUDE_SYNC_STORE__{key.upper()}")
+    if not found and provider is AWS and key == "region":
+        found = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if not found and provider is OTHER and key == "endpoint":
+        found = _aws_endpoint()
+    if not found and provider is providers.GCS and key == "endpoint":
+        found = os.environ.get("STORAGE_EMULATOR_HOST")
+        found = f"http://{found}" if found and "://" not in found else found
+    return found or None
+
+
+def _aws_endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None

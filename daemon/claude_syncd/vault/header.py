@@ -115,11 +115,13 @@ async def create(
     store: Store,
     *,
     passphrase: str | None,
+    code: str | None = None,
     kdf: Argon2 | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> Created:
     """Make a vault that opens with the recovery code, and with `passphrase` unless that is None.
 
+    `code`: the recovery code, from `new_code`; None: a new one.
     The slots are written before the header: cut off anywhere, there is either no vault yet or one that opens.
     Raises AlreadyExists if there is a vault, also one that another device made at the same moment.
     """
@@ -135,7 +137,7 @@ async def create(
     written = []
     if passphrase is not None:
         written.append(await add_passphrase(store, header, keys, passphrase, random=random))
-    code = new_code(random)
+    code = code or new_code(random)
     written.append(await _add_code(store, keys, code, random))
     with suppress(AlreadyExists):  # perhaps our own, its first answer lost: what is there now decides
         await store.put(layout.HEADER_NAME, data, if_absent=True)
