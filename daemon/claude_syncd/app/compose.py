@@ -95,16 +95,19 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="worker")
         trash = Trash(places.trash)
 
-        def new_device_id() -> str:
-            fresh = device_file.create(device.name)
+        def new_id() -> device_file.Device:
+            before = device_file.load(places.device)
+            position = state.positions().get(before.id)
+            fresh = device_file.renewed(before, position.seq if position is not None else 0)
             device_file.save(places.device, fresh)
             state.set_meta("device", fresh.id)
             _log.warning("this device's id lived twice; it has a new one", device=fresh.id)
-            return fresh.id
+            return fresh
 
         try:
             yield Site(
                 me=device.id,
+                former=device.former,
                 name=device.name,
                 vault_id=keys.vault_id,
                 places=places,
@@ -125,7 +128,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
                 },
                 pool=pool,
                 now_ns=time.time_ns,
-                new_device_id=new_device_id,
+                new_id=new_id,
                 follow=follow,
             )
         finally:

@@ -99,8 +99,9 @@ class DaemonService:
         if not cleaned:
             raise UsageError(f"{name!r} can't be a device's name")
         self._site.name = cleaned
-        device = device_file.Device(id=self._site.me, name=cleaned)
-        await self._site.off_loop(device_file.save, self._site.places.device, device)
+        path = self._site.places.device
+        device = await self._site.off_loop(device_file.load, path)
+        await self._site.off_loop(device_file.save, path, device_file.renamed(device, cleaned))
 
     async def poke(self) -> None:
         """See Service."""

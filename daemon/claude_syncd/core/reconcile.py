@@ -5,6 +5,12 @@ Pure and total: every combination has exactly one outcome. `status`, `diff`, `--
 When two sides are concurrent the newer wins in the tree, on every device alike. Only the author of a losing side
 acts on it: in one log entry it publishes that content under `conflicts/` and withdraws it from the path. So a
 conflict costs no bytes, no device repeats another's work, and nothing disappears before its copy is in the vault.
+
+A device is also the author of what it wrote under ids that it had before (`former`: id -> the last seq that was its
+own). Those areas are not its own any more, so here it takes two steps: the content is published under `conflicts/`
+like any file, and once it is there, a record of this device supersedes the losing side: a withdrawal, or, where this
+device's own record is the winner, that one published again. For a newer record of a device takes the place of its
+older one, and what the older one superseded must stay superseded: each joins the vector of the one before it.
 """
 
 from __future__ import annotations
@@ -12,14 +18,15 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, covers_all, heads, join
+from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, covers, covers_all, heads, join
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 EVICTABLE = frozenset({FileClass.TRANSCRIPT, FileClass.SIDE})
 MERGEABLE = frozenset({FileClass.TRANSCRIPT, FileClass.HISTORY, FileClass.SETTINGS, FileClass.TEXT})
@@ -52,13 +59,17 @@ class Action(StrEnum):
     COMPARE = "compare"  # read both sides, merge them if they can be, then ask again with the relation
 
 
+_PUBLISHING = frozenset({Action.UPLOAD, Action.DELETE})
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about one path.
 
     `vector`: of the base after ADOPT, DOWNLOAD, REMOVE, EVICT; the ancestors of what UPLOAD and DELETE publish.
     `winner`: the record that ADOPT, DOWNLOAD, REMOVE, EVICT, COMPARE speak of.
     `keep_local`: before the local file is replaced its content becomes a conflict.
-    `withdraw`: this device's own losing head; `keep_withdrawn`: its content becomes a conflict.
+    `withdraw`: this device's own losing head, or one of an id that it had before; `keep_withdrawn`: its content
+    becomes a conflict. `affirm`: this device's own winning head, which it publishes again to supersede `withdraw`.
     """
 
     action: Action
@@ -67,6 +78,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     keep_local: bool = False
     withdraw: Record | None = None
     keep_withdrawn: bool = False
+    affirm: Record | None = None
 
 
 def conflict_path(path: str, sha256: str) -> str:
@@ -123,46 +135,63 @@ def reconcile(
     base: Base | None,
     local: Local | None,
     current: Sequence[Record],
+    former: Mapping[str, int] = MappingProxyType({}),
     relation: Relation = Relation.UNKNOWN,
 ) -> Outcome:
-    """Decide about one path. `current` are its heads (core.model.heads); `local` is None where there is no file."""
+    """Decide about one path. `current` are its heads (core.model.heads); `local` is None where there is no file;
+    `former` are the ids that this device had before, with the seq of the last log entry that it wrote as each.
+    """
     candidates = sides(current)
     winner = winning(candidates, file_class)
     if winner is None:
         return _nothing_in_vault(base, local)
-    unchanged = _unchanged(base, local)
     own = next((h for h in current if h.device == me and h.kind is not Kind.WITHDRAWN), None)
-    lost = own if own is not None and _content(own) != _content(winner) else None
-    if unchanged:
-        outcome = _local_unchanged(base, local, winner, file_class, relation, lost=lost is not None)
+    if _unchanged(base, local):
+        lost = own is not None and _content(own) != _content(winner)
+        outcome = _local_unchanged(base, local, winner, file_class, relation, lost=lost)
     elif local is None:
         outcome = _local_deleted(base, winner, file_class, join(*(h.vector for h in current)))
     else:
         published = any(_content(side) == _content(local) for side in candidates)
         outcome = _local_changed(base, local, winner, file_class, relation, published=published)
-    return _with_withdrawal(outcome, base, winner, lost, file_class, relation)
-
-
-def _with_withdrawal(
-    outcome: Outcome,
-    base: Base | None,
-    winner: Record,
-    lost: Record | None,
-    file_class: FileClass,
-    relation: Relation,
-) -> Outcome:
-    if lost is None or outcome.action is Action.COMPARE:
+    if outcome.action is Action.COMPARE:
         return outcome
-    publishes = outcome.action in {Action.UPLOAD, Action.DELETE}
-    if publishes and base is not None and base.vector.get(lost.device, 0) >= lost.seq:
-        return outcome  # what is published now descends from the losing side: nothing of it is lost
-    keep = (
-        lost.kind is Kind.FILE
-        and lost.sha256 != winner.sha256
-        and file_class is not FileClass.CONFLICT
-        and relation is not Relation.LOCAL_IS_PREFIX
-    )
-    return msgspec.structs.replace(outcome, withdraw=lost, keep_withdrawn=keep)
+    if own is not None:
+        outcome = _with_own(outcome, own, winner, local, file_class, relation)
+    if outcome.withdraw is not None or outcome.action in _PUBLISHING:
+        return outcome  # what is published comes first; what a former id left is seen again with it
+    left = next((h for h in current if _is_left(h, former) and _content(h) != _content(winner)), None)
+    if left is None:
+        return outcome
+    prefix = relation is Relation.LOCAL_IS_PREFIX and local is not None and _content(local) == _content(left)
+    keep = _can_be_kept(left, file_class) and left.sha256 != winner.sha256 and not prefix
+    return msgspec.structs.replace(outcome, withdraw=left, keep_withdrawn=keep, affirm=own)
+
+
+def _with_own(
+    outcome: Outcome, own: Record, winner: Record, local: Local | None, file_class: FileClass, relation: Relation
+) -> Outcome:
+    """With this device's own head withdrawn where it has lost, or where what is published now takes its place
+    without descending from it.
+    """
+    beaten = _content(own) != _content(winner)
+    publishes = outcome.action in _PUBLISHING
+    if covers(outcome.vector, own) if publishes else not beaten:
+        return outcome
+    staying = {winner.sha256} if beaten else set()
+    if publishes and local is not None:
+        staying.add(local.sha256)
+    keep = _can_be_kept(own, file_class) and own.sha256 not in staying and relation is not Relation.LOCAL_IS_PREFIX
+    return msgspec.structs.replace(outcome, withdraw=own, keep_withdrawn=keep)
+
+
+def _is_left(head: Record, former: Mapping[str, int]) -> bool:
+    """Whether this device wrote it under an id that it had before."""
+    return head.kind is not Kind.WITHDRAWN and head.seq <= former.get(head.device, 0)
+
+
+def _can_be_kept(side: Record, file_class: FileClass) -> bool:
+    return side.kind is Kind.FILE and file_class is not FileClass.CONFLICT
 
 
 def _nothing_in_vault(base: Base | None, local: Local | None) -> Outcome:

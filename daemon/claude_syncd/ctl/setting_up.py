@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from claude_syncd.crypto.keys import VaultKeys
+    from claude_syncd.local.device import Device
     from claude_syncd.local.home import Places
     from claude_syncd.store.base import Store
     from claude_syncd.vault.header import Header
@@ -271,7 +272,7 @@ def _device(places: Places, opened: Opened, name: str | None) -> tuple[Device, b
     with suppress(SyncError):
         if load_keys(places.key).vault_id == opened.keys.vault_id:
             known = devices.load(places.device)
-            return (known if name is None else Device(id=known.id, name=devices.create(name).name)), True
+            return (known if name is None else devices.renamed(known, name)), True
     return devices.create(name or devices.default_name()), False
 
 

@@ -64,7 +64,7 @@ class Feeder:
         self._pieces: list[Piece] = []
         self._sizes = site.state.sizes(site.me)
         self._staged = site.state.staged()
-        self.drafts = [Draft(item=i, vector=join(i.outcome.vector, {site.me: seq})) for i in items]
+        self.drafts = [Draft(item=i, vector=join(i.outcome.vector, i.own, {site.me: seq})) for i in items]
 
     def cuts(self) -> Iterator[Cut]:
         """Every blob to seal, in order. A draft without a record afterwards could not be read; it is left out."""

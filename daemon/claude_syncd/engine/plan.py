@@ -20,7 +20,7 @@ from claude_syncd.local.state import Known
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from claude_syncd.core.model import Base, Identity, Record
+    from claude_syncd.core.model import Base, Identity, Record, Vector
     from claude_syncd.engine.pathmap import Spot
     from claude_syncd.engine.site import Site
     from claude_syncd.local.content import Observation
@@ -40,6 +40,7 @@ class Item:
     `observation` is None where the content needed no reading: nothing changed, or it is `fresh` and is all to be
     uploaded anyhow; then `local.sha256` is "".
     `torn`: the file ends in an unfinished line that is not part of the content.
+    `own`: the vector of this device's newest record of the path, which whatever it publishes there joins.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Item:
     observation: Observation | None = None
     torn: bool = False
     relation: Relation = Relation.UNKNOWN
+    own: Vector = field(default_factory=dict)
 
     @property
     def fresh(self) -> bool:
@@ -132,7 +134,13 @@ def _decided(site: Site, path: str, spot: Spot, relation: Relation, looker: Look
     if tracked is None and local is not None and local.sha256:
         base = ancestor(local, newest)
     outcome = reconcile(
-        me=site.me, file_class=spot.file_class, base=base, local=local, current=known, relation=relation
+        me=site.me,
+        file_class=spot.file_class,
+        base=base,
+        local=local,
+        current=known,
+        former=site.former,
+        relation=relation,
     )
     return Item(
         path=path,
@@ -144,6 +152,7 @@ def _decided(site: Site, path: str, spot: Spot, relation: Relation, looker: Look
         observation=observation,
         torn=torn,
         relation=relation,
+        own=next((r.vector for r in newest if r.device == site.me), {}),
     )
 
 

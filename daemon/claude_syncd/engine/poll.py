@@ -64,6 +64,11 @@ class Poller:
         """Integrate log entries of this device that the state has forgotten: it was lost or restored. How many."""
         return await self._device(self._site.me)
 
+    async def has_twin(self) -> bool:
+        """Whether somebody else has written this device's next log entry."""
+        position = (await self._site.off_loop(self._site.state.positions)).get(self._site.me)
+        return await self._entry(self._site.me, position.seq + 1 if position is not None else 1) is not None
+
     async def others(self) -> int:
         """Ask every other device's log for its next entry and take in all there is. How many entries came."""
         site = self._site

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.model import Base, Kind
-from claude_syncd.core.portable import Root
-from claude_syncd.core.reconcile import Action, conflict_path
+from claude_syncd.core.reconcile import Action
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
+from claude_syncd.engine.keep import keep_local
 from claude_syncd.engine.plan import identity_of
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Commit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from claude_syncd.core.model import Identity, Record, Slice
+    from claude_syncd.core.portable import Root
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.site import Site
 
@@ -273,31 +274,13 @@ def _remove(site: Site, items: list[Item], done: Pulled) -> None:
 
 
 def _keep_local(site: Site, items: list[Item], done: Pulled) -> None:
-    """Copy local files that are about to be replaced to where the kept sides of conflicts lie, durably."""
-    applier = site.appliers[Root.CONFLICTS]
+    """Copy local files that are about to be replaced to where the kept sides of conflicts lie."""
     for item in items:
-        if item.local is None or item.found is None:
-            continue
-        rel = conflict_path(item.path, item.local.sha256).removeprefix("conflicts/")
-        staged = None
         try:
-            staged = applier.stage(rel)
-            offset = 0
-            chunks = site.contents[item.spot.root].read(item.spot.rel, 0, item.local.size, item.local.sha256)
-            for data in chunks:
-                staged.write_at(offset, data)
-                offset += len(data)
-            commit = Commit(staged=staged, mtime_ns=item.local.mtime_ns, mode=item.local.mode, expected=None)
-            result = applier.commit([commit])[0]
-            if isinstance(result, SyncError) and not isinstance(result, Changed):  # Changed: it is there already
-                raise result
-            site.state.add_todo([f"conflicts/{rel}"])
+            keep_local(site, item)
             done.conflicts += 1
         except SyncError as error:
             _failed(site, item.path, error, done)
-        finally:
-            if staged is not None:
-                staged.discard()
 
 
 def _failed(site: Site, path: str, error: SyncError, done: Pulled) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Record, Seen, Slice, heads, join
 from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
@@ -195,7 +197,6 @@ def _compose(site: Site, items: list[Item], drafts: list[Draft], writer: Writer,
     failed = {d.item.path for d in drafts if d.record is None}
     for item in items:
         outcome = item.outcome
-        vector = join(outcome.vector, {site.me: seq})
         if outcome.action is Action.DELETE:
             published.append(
                 Published(
@@ -204,34 +205,49 @@ def _compose(site: Site, items: list[Item], drafts: list[Draft], writer: Writer,
                         kind=Kind.TOMBSTONE,
                         device=site.me,
                         seq=seq,
-                        vector=vector,
+                        vector=join(outcome.vector, item.own, {site.me: seq}),
                         mtime_ns=site.now_ns(),
                     )
                 )
             )
             writing.add(item.path)
-        if outcome.withdraw is not None and item.path not in failed:
-            lost = outcome.withdraw
-            if item.path not in writing:
-                published.append(
-                    Published(
-                        record=Record(
-                            path=item.path,
-                            kind=Kind.WITHDRAWN,
-                            device=site.me,
-                            seq=seq,
-                            vector=join(lost.vector, {site.me: seq}),
-                            mtime_ns=lost.mtime_ns,
-                        )
-                    )
-                )
-                writing.add(item.path)
-            kept = conflict_path(item.path, lost.sha256)
-            known = heads(site.state.newest(kept))
-            if outcome.keep_withdrawn and kept not in writing and not any(h.kind is Kind.FILE for h in known):
-                writing.add(kept)
-                published.append(_kept(site, lost, kept, join({site.me: seq}, *(h.vector for h in known))))
+        if outcome.withdraw is None or item.path in failed:
+            continue
+        lost = outcome.withdraw
+        if item.path not in writing:
+            published.append(_instead(site, item, lost, join(lost.vector, item.own, {site.me: seq})))
+            writing.add(item.path)
+        kept = conflict_path(item.path, lost.sha256)
+        if not outcome.keep_withdrawn or lost.device != site.me or kept in writing:
+            continue
+        newest = site.state.newest(kept)
+        known = heads(newest)
+        if not any(h.kind is Kind.FILE for h in known):
+            writing.add(kept)
+            ancestors = (r.vector for r in newest if r in known or r.device == site.me)
+            published.append(_kept(site, lost, kept, join({site.me: seq}, *ancestors)))
     return published
+
+
+def _instead(site: Site, item: Item, lost: Record, vector: Vector) -> Published:
+    """What supersedes a losing side: a withdrawal, or this device's own winning record once more."""
+    affirm = item.outcome.affirm
+    if affirm is None:
+        return Published(
+            record=Record(
+                path=item.path,
+                kind=Kind.WITHDRAWN,
+                device=site.me,
+                seq=vector[site.me],
+                vector=vector,
+                mtime_ns=lost.mtime_ns,
+            )
+        )
+    slices = site.state.slices(item.path, site.me)
+    return Published(
+        record=msgspec.structs.replace(affirm, seq=vector[site.me], vector=vector),
+        extends=Extends(path=item.path, seq=affirm.seq, keep=len(slices)) if slices else None,
+    )
 
 
 def _kept(site: Site, lost: Record, path: str, vector: Vector) -> Published:
@@ -279,7 +295,7 @@ def _settle(site: Site, items: list[Item], drafts: list[Draft], records: list[Pu
             )
     for item in items:
         if item.outcome.action is Action.DELETE:
-            vector = join(item.outcome.vector, {site.me: seq})
+            vector = join(item.outcome.vector, item.own, {site.me: seq})
             tracked.append((item.path, Tracked(base=Base(kind=Kind.TOMBSTONE, vector=vector))))
     state.track(tracked)
     state.unstage()

@@ -14,6 +14,7 @@ from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Action
 from claude_syncd.core.safety import Hold, HoldReason, RootIdentity, deletion_hold, root_hold
 from claude_syncd.core.status import Pending, Requests, RunResult
+from claude_syncd.engine import keep
 from claude_syncd.engine import pull as pulling
 from claude_syncd.engine.compare import compare
 from claude_syncd.engine.outbox import Outbox, TwinError, send
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from claude_syncd.local.state import State
 
 _PORTION = 512  # paths decided in one go off the loop
-_PASSES = 4  # upload or download, then the kept side of a conflict, then its publication; one to spare
+_PASSES = 5  # upload or download, then the kept side of a conflict, its publication, a withdrawal; one to spare
 _PUBLISHED = frozenset({Action.UPLOAD, Action.DELETE})
 _ACCEPTED = "deletions_accepted"
 _HOLD = "hold"
@@ -111,6 +112,14 @@ class Round:
         async with self._lock:
             await self.poller.join()
             await self.poller.own_area()
+
+    async def check_id(self) -> None:
+        """Take a new id where somebody else writes under this one: a device that only reads would not notice. Raises
+        StoreError, VaultError.
+        """
+        async with self._lock:
+            if not await self.site.off_loop(self.outbox.waiting) and await self.poller.has_twin():
+                await self._take_new_id()
 
     async def scan(self, under: str = "") -> None:
         """Look at the whole tree, or at one folder of it. Raises LocalError when it is not there."""
@@ -228,8 +237,19 @@ class Round:
             decided = await compare(site, compared)
             later.update({i.path for i in compared} - {i.path for i in decided})
             items = [i for i in items if i.outcome.action is not Action.COMPARE] + decided
+        waiting = await site.off_loop(keep.waiting, site, items)
+        if waiting and Direction.PULL in direction:
+            kept = await keep.keep_left(site, waiting)
+            tally.conflicts += len(kept)
+            items = [i for i in items if i.path not in kept]  # they are planned anew, with the kept side
+        waits = {i.path for i in waiting}
+        later.update(waits.intersection(i.path for i in items))
         # A losing side is in the vault under its new name before it is replaced here.
-        withdrawn = [i for i in items if i.outcome.withdraw is not None and i.outcome.action not in _PUBLISHED]
+        withdrawn = [
+            i
+            for i in items
+            if i.outcome.withdraw is not None and i.outcome.action not in _PUBLISHED and i.path not in waits
+        ]
         outgoing = [i for i in items if i.outcome.action in _PUBLISHED]
         incoming = [i for i in items if i.outcome.action in {Action.DOWNLOAD, Action.REMOVE}]
         if withdrawn:
@@ -250,12 +270,15 @@ class Round:
             await site.off_loop(site.state.set_meta, _ACCEPTED, None)
         else:
             later.update(i.path for i in outgoing)
+        # A former id may have left more than one side of a path.
+        left = [i.path for i in withdrawn if i.outcome.withdraw is not None and i.outcome.withdraw.device != site.me]
+        await site.off_loop(site.state.add_todo, left)
         self.pending = Pending(
             upload=len(later.intersection(i.path for i in outgoing)),
             download=len(later.intersection(i.path for i in incoming)),
             parked=len(plan.parked),
         )
-        return bool(items)
+        return bool(items or waiting)
 
     @staticmethod
     def _count(pushed: Pushed, tally: Tally) -> None:
@@ -290,10 +313,12 @@ class Round:
     async def _take_new_id(self) -> None:
         """This device's id lives twice: go on under another. What the old one wrote is another device's now."""
         site = self.site
-        site.me = site.new_device_id()
+        # First, so that after a crash nothing that was sealed under the one id is sent under the other.
         for seq, _ in await site.off_loop(self.outbox.waiting):
             await site.off_loop(self.outbox.drop, seq)
         await site.off_loop(site.state.unstage)
+        fresh = await site.off_loop(site.new_id)
+        site.me, site.former = fresh.id, fresh.former
         await self.poller.join()
 
 

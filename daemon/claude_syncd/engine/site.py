@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.pathmap import PathMap
     from claude_syncd.local.apply import Applier
     from claude_syncd.local.content import Contents
+    from claude_syncd.local.device import Device
     from claude_syncd.local.home import Places
     from claude_syncd.local.state import State
     from claude_syncd.store.base import Store
@@ -31,9 +32,13 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Site:
-    """One device at work on one vault. Made by the composition root; `me` changes only when the id lives twice."""
+    """One device at work on one vault. Made by the composition root; `me` changes only when the id lives twice.
+
+    `former`: the ids that it had before, with the seq of the last log entry that it wrote as each.
+    """
 
     me: str
+    former: dict[str, int]
     name: str
     vault_id: str
     places: Places
@@ -48,7 +53,7 @@ class Site:
     contents: dict[Root, Contents]
     pool: ThreadPoolExecutor
     now_ns: Callable[[], int]
-    new_device_id: Callable[[], str]
+    new_id: Callable[[], Device]
     follow: tuple[Path, ...] = ()
     problems: dict[str, str] = field(default_factory=dict)
     progress: Callable[[Progress], None] = lambda _: None

@@ -318,6 +318,7 @@ class Supervisor:
             self._rostered = now
         if now - self._listed >= self._intervals.list:
             await self.round.poller.relist()
+            await self.round.check_id()
             self._listed = now
 
     async def _look(self) -> None:

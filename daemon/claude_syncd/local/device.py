@@ -1,4 +1,6 @@
-"""Who this installation is: `device.json` in the state folder, `{"id": 32 hex digits, "name": text}`."""
+"""Who this installation is: `device.json` in the state folder, `{"id": 32 hex digits, "name": text}`, and `former`,
+the ids that it had before (id -> seq of the last log entry that it wrote as that), where there are any.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +19,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_NAME = 64
+MAX_FORMER = 32
 _MAX_FILE = 4096
 
 DeviceId = Annotated[
     str, msgspec.Meta(pattern=r"\A[0-9a-f]+\Z", min_length=DEVICE_ID_LENGTH, max_length=DEVICE_ID_LENGTH)
 ]
+Seq = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """This device's id, and the name that its user knows it by."""
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """This device's id, the name that its user knows it by, and the ids that it had before."""
 
     id: DeviceId
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+    former: Annotated[dict[DeviceId, Seq], msgspec.Meta(max_length=MAX_FORMER)] = {}
 
 
 _decoder = msgspec.json.Decoder(Device)
@@ -46,10 +51,26 @@ def clean_name(text: str) -> str:
 
 def create(name: str, *, random: Callable[[int], bytes] = os.urandom) -> Device:
     """A device that never was: a fresh id. Raises ConfigError where nothing printable is left of `name`."""
+    return Device(id=random(DEVICE_ID_LENGTH // 2).hex(), name=_usable(name))
+
+
+def renamed(device: Device, name: str) -> Device:
+    """The same device under another name. Raises ConfigError as `create`."""
+    return msgspec.structs.replace(device, name=_usable(name))
+
+
+def _usable(name: str) -> str:
     cleaned = clean_name(name)
     if not cleaned:
         raise ConfigError(f"{name!r} can't be a device's name", hint="take a name of 1 to 64 printable characters")
-    return Device(id=random(DEVICE_ID_LENGTH // 2).hex(), name=cleaned)
+    return cleaned
+
+
+def renewed(device: Device, last: int, *, random: Callable[[int], bytes] = os.urandom) -> Device:
+    """The same installation under a fresh id; `last` is the seq of the last log entry that it wrote as what it was."""
+    kept = list(device.former.items())[-(MAX_FORMER - 1) :]
+    former = dict([*kept, (device.id, last)] if last else kept)
+    return msgspec.structs.replace(create(device.name, random=random), former=former)
 
 
 def save(path: Path, device: Device) -> None:

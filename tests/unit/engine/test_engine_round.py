@@ -2,13 +2,15 @@
 
 import os
 import random
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from devices import SESSION, Device, Vault, settle
 
-from claude_syncd.core.reconcile import conflict_path
+from claude_syncd.core.model import Record, heads
+from claude_syncd.core.reconcile import conflict_path, sides
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.round import Direction, Limits
 from claude_syncd.errors import Held, StoreUnavailable
@@ -323,11 +325,13 @@ async def test_a_lost_state_loses_nothing_and_sends_nothing_again(
         await ann.start()
         result = await ann.sync()
         assert result.uploaded == 1
-        assert result.downloaded == 1
+        assert result.downloaded == 2
         await settle(ann, bob)
         assert ann.tree() == bob.tree()
-        # What had no ancestor any more was kept on one side or the other, not overwritten.
-        assert {"2\n" * 100} >= set(ann.conflicts().values()) - {"1\n" * 100}
+        assert ann.read("agents/1.md") == "edited elsewhere\n"
+        assert ann.read("agents/2.md") == "edited here\n"
+        # The edit has no ancestor any more: what it replaced is kept, though this device itself wrote it.
+        assert set(ann.conflicts().values()) == {"2\n" * 100}
 
 
 async def test_a_restored_state_catches_up_with_its_own_area(vault: Vault, tmp_path: Path) -> None:
@@ -367,6 +371,124 @@ async def test_a_cloned_device_takes_a_new_id(vault: Vault, tmp_path: Path, stac
     await settle(ann, twin)
     assert ann.tree() == twin.tree()
     assert ann.read("agents/t.md") == "twin\n"
+
+
+@pytest.fixture
+async def outlived(vault: Vault, tmp_path: Path, stack: ExitStack) -> tuple[Device, Device]:
+    """Ann and Bob. Ann wrote a file, then her state folder was copied, and the copy wrote as her and is gone again;
+    Bob wrote the same file later, and has seen nothing of Ann's.
+    """
+    ann, bob = Device(vault, tmp_path, "ann"), Device(vault, tmp_path, "bob")
+    ann.write("skills/s/x.bin", random.Random(6).randbytes(9_000_000), age=1000)
+    with ann.running():
+        await ann.start()
+        await ann.sync(Direction.PUSH)
+    copy = Device(vault, tmp_path / "copy", "ann")
+    shutil.rmtree(copy.places.state)
+    shutil.copytree(ann.places.state, copy.places.state)
+    for device in (ann, bob):
+        stack.enter_context(device.running())
+        await device.start()
+    bob.write("skills/s/x.bin", "bob's, and newer\n", age=100)
+    await bob.sync(Direction.PUSH)
+    copy.write("agents/copy.md", "written by the copy\n")
+    with copy.running():
+        await copy.start()
+        copy.round.dirty.add("tree/agents/copy.md")
+        await copy.round.run(Direction.PUSH)
+    return ann, bob
+
+
+async def test_a_device_acts_for_the_id_that_it_had_before(outlived: tuple[Device, Device]) -> None:
+    ann, bob = outlived
+    before = ann.site.me
+    ann.write("agents/ann.md", "written by ann\n")
+    with pytest.raises(Exception, match="lives twice"):
+        await ann.sync(Direction.PUSH)
+    assert ann.site.former == {before: 1}, "what the copy wrote is not hers"
+    await settle(ann, bob)
+    assert ann.tree() == bob.tree()
+    assert bob.read("agents/copy.md") == "written by the copy\n"
+    # The side that she lost under her former id is kept for everybody, and there is one head.
+    assert ann.read("skills/s/x.bin") == "bob's, and newer\n"
+    assert [r.device for r in _sides(bob, "tree/skills/s/x.bin")] == [bob.site.me]
+    for device in (ann, bob):
+        (kept,) = conflicts.kept(device.site)
+        assert (device.places.conflicts / kept.path).read_bytes() == random.Random(6).randbytes(9_000_000)
+    # It stays so when she writes the file again, even by a clock that is late.
+    ann.write("skills/s/x.bin", "ann's, later\n", age=5000)
+    await settle(ann, bob)
+    assert bob.read("skills/s/x.bin") == "ann's, later\n"
+    assert [r.device for r in _sides(bob, "tree/skills/s/x.bin")] == [ann.site.me]
+    assert len(conflicts.kept(bob.site)) == 1
+
+
+async def test_what_a_former_id_lost_is_withdrawn_after_a_restart_too(
+    outlived: tuple[Device, Device], stack: ExitStack
+) -> None:
+    ann, bob = outlived
+    before = ann.site.me
+    await ann.round.check_id()  # she has written nothing since: she finds out by looking
+    assert ann.site.me != before
+    stack.close()
+    with ann.running(), bob.running():
+        assert ann.site.former == {before: 1}
+        await ann.start()
+        await bob.start()
+        await settle(ann, bob)
+        assert [r.device for r in _sides(bob, "tree/skills/s/x.bin")] == [bob.site.me]
+        assert len(conflicts.kept(bob.site)) == 1
+
+
+async def test_a_winner_is_published_again_over_what_its_device_lost_before(
+    vault: Vault, tmp_path: Path, stack: ExitStack
+) -> None:
+    ann, bob = Device(vault, tmp_path, "ann"), stack.enter_context(Device(vault, tmp_path, "bob").running())
+    await bob.start()
+    ann.write(ann.transcript(), row(1), age=1000)
+    with ann.running():
+        await ann.start()
+        await ann.sync(Direction.PUSH)
+        before = ann.site.me
+        await ann.site.off_loop(ann.site.new_id)
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        (ann.places.state / name).unlink(missing_ok=True)
+    session = ann.write(ann.transcript(), row(2), age=100)
+    ann = stack.enter_context(ann.running())
+    assert ann.site.former == {before: 1}
+    await ann.round.scan()
+    await ann.round.poller.join()
+    await ann.round.run(Direction.PUSH)  # not knowing of the first: both are heads
+    session.unlink()  # evicted: what is in the vault is all there is
+    await ann.sync()
+    await settle(bob, ann)
+    assert bob.read(bob.transcript()) == row(2)
+    path = bob.site.paths.portable(bob.transcript())
+    assert path is not None
+    assert [r.device for r in _sides(bob, path)] == [ann.site.me]
+    assert list(bob.conflicts().values()) == list(ann.conflicts().values()) == [row(1)]
+
+
+@pytest.mark.parametrize("direction", [Direction.PUSH, Direction.SYNC])
+async def test_what_a_former_id_lost_stays_a_head_until_its_content_can_be_kept(
+    outlived: tuple[Device, Device], direction: Direction
+) -> None:
+    ann, bob = outlived
+    await ann.round.check_id()
+    pack = next(name for name in ann.vault.objects if "/packs/" in name)
+    data = ann.vault.objects.pop(pack)
+    await ann.sync(direction)
+    await bob.sync()
+    assert len(_sides(bob, "tree/skills/s/x.bin")) == 2, "nothing is withdrawn whose content is nowhere else"
+    ann.vault.objects[pack] = data
+    await settle(ann, bob)
+    assert len(_sides(bob, "tree/skills/s/x.bin")) == 1
+    assert len(conflicts.kept(bob.site)) == 1
+
+
+def _sides(device: Device, path: str) -> list[Record]:
+    """The heads of a path, as far as they have content of their own."""
+    return sides(heads(device.site.state.newest(path)))
 
 
 async def test_half_of_the_files_gone_is_a_hold(pair: Pair) -> None:

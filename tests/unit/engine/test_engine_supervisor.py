@@ -11,12 +11,14 @@ import pytest
 from devices import Device, Vault
 from virtual_time import VirtualTimeLoop, in_virtual_time
 
+from claude_syncd.core.model import LogEntry
 from claude_syncd.core.status import State
 from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.timing import Intervals
 from claude_syncd.errors import StoreRefused, StoreUnavailable
 from claude_syncd.local.watch import Watcher
 from claude_syncd.tasks import together
+from claude_syncd.vault import codec, layout
 
 QUICK = Intervals(quiet=0.05, limit=0.5, active=0.1, idle=0.2, roster=0.2)
 
@@ -117,6 +119,20 @@ async def test_what_is_written_before_the_tree_is_watched_is_found(
     monkeypatch.setattr(Watcher, "start", late)
     async with at_work(ann):
         await until(lambda: any("/log/" in n for n in vault.objects))
+
+
+async def test_a_copy_that_writes_under_this_id_is_noticed_also_by_who_only_reads(
+    vault: Vault, tmp_path: Path, stack: ExitStack
+) -> None:
+    ann = stack.enter_context(Device(vault, tmp_path, "ann").running())
+    async with at_work(ann) as supervisor:
+        await until(lambda: supervisor.rounds > 0)
+        before = ann.site.me
+        entry = LogEntry(device=before, seq=1, prev="", time_ns=1, name="ann", seen={}, records=())
+        vault.objects[layout.log_name(before, 1)] = codec.encode_log(vault.keys, entry, [])
+        supervisor.reload()
+        await until(lambda: ann.site.me != before)
+        await until(lambda: ann.site.state.positions()[before].seq == 1)
 
 
 HOUR = 3600.0

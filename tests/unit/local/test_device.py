@@ -45,6 +45,30 @@ def test_long_names_are_cut() -> None:
     assert device.create("x" * 100).name == "x" * 64
 
 
+def test_a_renewed_device_remembers_what_it_was(tmp_path: Path) -> None:
+    first = device.create("laptop", random=lambda n: b"\x01" * n)
+    second = device.renewed(first, 7, random=lambda n: b"\x02" * n)
+    assert (second.id, second.name, second.former) == ("02" * 16, "laptop", {"01" * 16: 7})
+    assert device.renewed(first, 0).former == {}, "what has written nothing leaves nothing behind"
+    third = device.renamed(device.renewed(second, 3, random=lambda n: b"\x03" * n), " new\nname ")
+    assert third.former == {"01" * 16: 7, "02" * 16: 3}
+    assert third.name == "new name"
+    path = tmp_path / "device.json"
+    device.save(path, third)
+    assert device.load(path) == third
+    with pytest.raises(ConfigError):
+        device.renamed(third, "\n")
+
+
+def test_of_many_former_ids_the_latest_are_remembered(tmp_path: Path) -> None:
+    known = device.create("x", random=bytes)
+    for number in range(1, 41):
+        known = device.renewed(known, number, random=lambda n, number=number: number.to_bytes(n))  # type: ignore[misc]
+    assert list(known.former.values()) == list(range(9, 41))
+    device.save(tmp_path / "device.json", known)
+    assert device.load(tmp_path / "device.json") == known
+
+
 def test_missing_is_not_set_up(tmp_path: Path) -> None:
     with pytest.raises(NotSetUp):
         device.load(tmp_path / "device.json")
@@ -62,6 +86,8 @@ def test_missing_is_not_set_up(tmp_path: Path) -> None:
         b'{"id": "' + b"ab" * 16 + b'"}',
         b'{"id": "../../../../../../../../../../x", "name": "x"}',
         b'{"id": "' + b"ab" * 16 + b'", "name": "' + b"x" * 5000 + b'"}',
+        b'{"id": "' + b"ab" * 16 + b'", "name": "x", "former": {"..": 1}}',
+        b'{"id": "' + b"ab" * 16 + b'", "name": "x", "former": {"' + b"cd" * 16 + b'": 0}}',
     ],
 )
 def test_damage_is_noticed(tmp_path: Path, data: bytes) -> None:
