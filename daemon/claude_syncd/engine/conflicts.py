@@ -114,7 +114,13 @@ def resolve(site: Site, found: Found, keep: Keep) -> set[str]:
     if keep == "remote":
         dirty.add(_copy_in(site, found, target, target.rel))
     elif keep == "both":
-        dirty.add(_copy_in(site, found, target, _beside(found, target)))
+        beside = _beside(found, target)
+        if not site.rules.selects(beside):
+            raise UsageError(
+                f"{target.rel} can't be kept twice: a second file like it would not be synced",
+                hint="keep one side, and copy what you need of the other: `claude-syncctl conflicts show`",
+            )
+        dirty.add(_copy_in(site, found, target, beside))
     site.appliers[Root.CONFLICTS].remove(found.path, found.identity)
     return dirty
 

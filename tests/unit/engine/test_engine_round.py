@@ -13,7 +13,7 @@ from claude_syncd.core.model import Record, heads
 from claude_syncd.core.reconcile import conflict_path, sides
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.round import Direction, Limits
-from claude_syncd.errors import Held, StoreUnavailable
+from claude_syncd.errors import Held, StoreUnavailable, UsageError
 from claude_syncd.store.base import Span
 
 Pair = tuple[Device, Device]
@@ -264,6 +264,17 @@ async def test_keeping_both_sides_of_a_session_makes_a_second_session(pair: Pair
     assert len(sessions) == 2
     other = next(s for s in sessions if s.stem not in ann.transcript())
     assert f'"sessionId":"{other.stem}"' in other.read_text()
+
+
+async def test_a_second_name_that_would_not_be_synced_is_refused(pair: Pair) -> None:
+    ann, bob = pair
+    ann.write("CLAUDE.md", "one\n", age=100)
+    bob.write("CLAUDE.md", "two\n", age=50)
+    await settle(ann, bob)
+    kept = conflicts.kept(bob.site)[0]
+    with pytest.raises(UsageError, match=r"CLAUDE\.md can't be kept twice"):
+        conflicts.resolve(bob.site, kept, "both")
+    assert list(bob.conflicts().values()) == ["one\n"]
 
 
 async def test_a_session_that_is_a_prefix_of_the_other_fast_forwards(vault: Vault, tmp_path: Path) -> None:
