@@ -463,6 +463,9 @@ def test_devices_used_one_after_the_other_never_conflict(count: int, taken: list
     for step, number, path, some in taken:
         device = world.devices[number % count]
         device.sync()
+        base = device.bases.get(path)
+        if base is not None and base.evicted and step != "delete":
+            continue  # a new file under the name of an evicted one was not made by somebody who had seen that
         run(world, [(step, number, path, some)])
         expected = world.tree(device)
         if step == "delete" and class_of(path) not in EVICTABLE:

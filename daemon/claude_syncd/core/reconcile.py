@@ -143,6 +143,8 @@ def reconcile(
     """
     candidates = sides(current)
     winner = winning(candidates, file_class)
+    if base is not None and base.evicted and local is not None and _content(local) != _content(base):
+        base = None  # a new file under the name of what was evicted; whoever wrote it had not seen that
     if winner is None:
         return _nothing_in_vault(base, local)
     own = next((h for h in current if h.device == me and h.kind is not Kind.WITHDRAWN), None)

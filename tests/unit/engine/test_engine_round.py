@@ -306,6 +306,26 @@ async def test_a_vanished_session_is_evicted_not_deleted(pair: Pair) -> None:
     assert ann.read(ann.transcript()) == row(1) + row(2), "it was continued elsewhere"
 
 
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_new_session_under_the_name_of_an_evicted_one_replaces_nothing(pair: Pair, *, own: bool) -> None:
+    ann, bob = pair
+    author = ann if own else bob
+    author.write(author.transcript(), row(1) + row(2), age=100)
+    await settle(ann, bob)
+    (ann.places.tree / ann.transcript()).unlink()
+    await settle(ann, bob)
+    # As from a session that still ran when Claude Code's cleanup unlinked its file.
+    ann.write(ann.transcript(), row(3), age=1)
+    await settle(ann, bob)
+    for device in (ann, bob):
+        sessions = [path.read_text() for path in (device.places.tree / device.transcript()).parent.iterdir()]
+        assert len(sessions) == 2
+        assert any(row(1) + row(2) in text for text in sessions)
+        assert any(row(3) in text for text in sessions)
+        assert not device.conflicts()
+    assert ann.tree() == bob.tree()
+
+
 async def test_an_edit_beats_a_deletion(pair: Pair) -> None:
     ann, bob = pair
     ann.write("agents/x.md", "one\n", age=100)
