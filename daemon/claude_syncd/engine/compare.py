@@ -74,7 +74,7 @@ def _ancestor(item: Item, winner: Record) -> Record | None:
     if tracked is None or local is None or tracked.base.kind is not Kind.FILE:
         return None
     base = tracked.base
-    unchanged = (base.sha256, base.mode) == (local.sha256, local.mode)
+    unchanged = base.evicted or (base.sha256, base.mode) == (local.sha256, local.mode)
     known = sum(part.length for part in tracked.slices) == base.size
     if unchanged or not known or not covers_all(winner.vector, base.vector):
         return None
