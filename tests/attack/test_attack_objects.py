@@ -13,13 +13,15 @@ import pytest
 from backports import zstd
 from vault_samples import DEVICE, OTHER, file_record, sample_entry, sample_keys
 
-from claude_syncd.core.model import RosterEntry, Slice
+from claude_syncd.core.model import Checkpoint, RosterEntry, Slice
 from claude_syncd.crypto import seal
 from claude_syncd.errors import FormatError, IntegrityError, VaultError, WrongKey
 from claude_syncd.vault import codec, frame, layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from claude_syncd.crypto.keys import VaultKeys
 
 KEYS = sample_keys()
 LOG = layout.log_name(DEVICE, 1)
@@ -35,7 +37,8 @@ OBJECTS = {
     PACK: PACK_DATA,
     CHECKPOINT: codec.encode_checkpoint(
         KEYS,
-        codec.Checkpoint(device=DEVICE, seq=1, sha256="ef" * 32, time_ns=1, name="laptop", seen={}, records=()),
+        Checkpoint(device=DEVICE, seq=1, sha256="ef" * 32, time_ns=1, name="laptop", seen={}),
+        [file_record("tree/a", b"first", 1, Slice(CHECKPOINT, 0, 0, 5))],
         BLOBS,
     ),
 }
@@ -48,11 +51,17 @@ def read_all(name: str, data: bytes) -> None:
     opener: dict[layout.Type, Callable[..., object]] = {
         layout.Type.LOG: codec.open_log,
         layout.Type.ROSTER: codec.open_roster,
-        layout.Type.CHECKPOINT: codec.open_checkpoint,
+        layout.Type.CHECKPOINT: read_checkpoint,
         layout.Type.PACK: codec.open_blobs,
     }
     opener[layout.parse(name).type](KEYS, name, data)
     read_blobs(name, data, codec.open_blobs(KEYS, name, data))
+
+
+def read_checkpoint(keys: VaultKeys, name: str, data: bytes) -> None:
+    """Open a checkpoint and decode its records."""
+    for _ in codec.open_checkpoint(keys, name, data).records:
+        pass
 
 
 def read_blobs(name: str, data: bytes, blobs: tuple[codec.BlobInfo, ...]) -> None:
@@ -319,7 +328,7 @@ def test_a_checkpoint_with_impossible_records_is_refused() -> None:
         fields = {"blobs": [], "device": DEVICE, "seq": 5, "sha256": "ef" * 32, "time_ns": 1, "name": "laptop"}
         name = layout.checkpoint_name(DEVICE, 5)
         with pytest.raises(FormatError, match=name):
-            codec.open_checkpoint(KEYS, name, forge(json.dumps({**fields, "records": records}).encode(), name=name))
+            read_checkpoint(KEYS, name, forge(json.dumps({**fields, "records": records}).encode(), name=name))
 
     refused(dict(ROW))
     refused({**ROW, "seq": 6})

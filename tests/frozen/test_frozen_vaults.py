@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from claude_syncd.core.model import LogEntry, RosterEntry, Slice
+from claude_syncd.core.model import Checkpoint, LogEntry, Published, RosterEntry, Slice
 from claude_syncd.store.folder import FolderStore
-from claude_syncd.vault import codec, header, layout
+from claude_syncd.vault import header, layout
 from claude_syncd.vault.reader import Reader
 
 if TYPE_CHECKING:
@@ -59,8 +59,11 @@ async def test_its_log_is_as_it_was(reader: Reader) -> None:
 
 
 async def test_its_checkpoint_is_as_it_was(reader: Reader) -> None:
-    expected = msgspec.convert(EXPECTED["checkpoint"], codec.Checkpoint)
-    assert (await reader.checkpoint(expected.device, expected.seq)).checkpoint == expected
+    expected = msgspec.convert(EXPECTED["checkpoint"], Checkpoint)
+    opened = await reader.checkpoint(expected.device, expected.seq)
+    assert opened.checkpoint == expected
+    records = [record for portion in opened.records for record in portion]
+    assert records == msgspec.convert(EXPECTED["checkpoint"]["records"], list[Published])
 
 
 async def test_its_files_are_as_they_were(reader: Reader) -> None:

@@ -94,6 +94,19 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[Published, ...]
 
 
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint says beside its records: it stands for the device's log up to entry `seq`, whose SHA-256 (hex)
+    is `sha256`.
+    """
+
+    device: str
+    seq: int
+    sha256: str
+    time_ns: int
+    name: str
+    seen: dict[str, Seen]
+
+
 class RosterEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A device that joined: number in the roster, id, human name, time of joining."""
 

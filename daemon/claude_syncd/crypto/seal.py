@@ -28,10 +28,15 @@ _MAC_PERSON: Final = b"claude-syncd-mac"
 
 def seal(key: EpochKey, plain: bytes) -> bytes:
     """age(zstd(plain)), encrypted to the vault's identity of that epoch. `plain` must be bytes."""
-    pyrage = _pyrage()
-    _, recipient = _age_keys(key.identity)
-    sealed: bytes = pyrage.encrypt(zstd.compress(plain, _LEVEL), [recipient])
-    return sealed
+    return _encrypted(key, zstd.compress(plain, _LEVEL))
+
+
+def seal_stream(key: EpochKey, chunks: Iterable[bytes]) -> bytes:
+    """As `seal`, of the chunks one after another: no more of the plaintext than one of them is held."""
+    compressor = zstd.ZstdCompressor(_LEVEL)
+    packed = [compressor.compress(chunk) for chunk in chunks]
+    packed.append(compressor.flush())
+    return _encrypted(key, b"".join(packed))
 
 
 def unseal(key: EpochKey, sealed: bytes, limit: int, what: str) -> bytes:
@@ -102,6 +107,12 @@ def mac(key: EpochKey, parts: Iterable[bytes | memoryview]) -> bytes:
 def same(left: bytes, right: bytes) -> bool:
     """Whether two MACs are equal, in constant time."""
     return hmac.compare_digest(left, right)
+
+
+def _encrypted(key: EpochKey, packed: bytes) -> bytes:
+    _, recipient = _age_keys(key.identity)
+    sealed: bytes = _pyrage().encrypt(packed, [recipient])
+    return sealed
 
 
 def _decompress(packed: bytes, limit: int, what: str) -> bytes:

@@ -16,17 +16,15 @@ from claude_syncd.errors import FormatError, IntegrityError
 from claude_syncd.store.base import MAX_OBJECT
 from claude_syncd.vault import frame, index, layout
 from claude_syncd.vault.frame import BlobInfo, Sealed
-from claude_syncd.vault.index import Checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from claude_syncd.core.model import LogEntry, RosterEntry
+    from claude_syncd.core.model import Checkpoint, LogEntry, Published, RosterEntry
     from claude_syncd.crypto.keys import VaultKeys
 
 __all__ = [
     "BlobInfo",
-    "Checkpoint",
     "OpenedCheckpoint",
     "OpenedLog",
     "Sealed",
@@ -56,10 +54,14 @@ class OpenedLog:
 
 @dataclass(frozen=True, slots=True)
 class OpenedCheckpoint:
-    """A verified checkpoint and the blobs inside it."""
+    """A verified checkpoint, the blobs inside it, the SHA-256 (hex) of the whole object, and its records: a few at a
+    time, once, decoded and checked as they are taken (FormatError).
+    """
 
     checkpoint: Checkpoint
     blobs: tuple[BlobInfo, ...]
+    sha256: str
+    records: Iterator[tuple[Published, ...]]
 
 
 def seal_chunk(keys: VaultKeys, plain: bytes) -> Sealed:
@@ -91,12 +93,13 @@ def encode_log(keys: VaultKeys, entry: LogEntry, blobs: Sequence[Sealed]) -> byt
     return frame.assemble(keys, name, blobs, encoded)
 
 
-def encode_checkpoint(keys: VaultKeys, checkpoint: Checkpoint, blobs: Sequence[Sealed]) -> bytes:
-    """The bytes of the checkpoint; as `encode_log`."""
+def encode_checkpoint(
+    keys: VaultKeys, checkpoint: Checkpoint, records: Iterable[Published], blobs: Sequence[Sealed] = ()
+) -> bytes:
+    """The bytes of the checkpoint; as `encode_log`. Takes the records one after another and holds few of them."""
     name = layout.checkpoint_name(checkpoint.device, checkpoint.seq)
-    encoded = index.write_checkpoint(name, checkpoint, blobs)
-    _require(name, index.read_checkpoint(name, _unsealed(keys, blobs, encoded))[0] == checkpoint)
-    return frame.assemble(keys, name, blobs, encoded)
+    pieces = index.write_checkpoint(name, keys.current, checkpoint, records, blobs)
+    return frame.assemble_stream(keys, name, blobs, pieces)
 
 
 def open_log(keys: VaultKeys, name: str, data: bytes) -> OpenedLog:
@@ -112,7 +115,8 @@ def open_roster(keys: VaultKeys, name: str, data: bytes) -> RosterEntry:
 
 def open_checkpoint(keys: VaultKeys, name: str, data: bytes) -> OpenedCheckpoint:
     """Verify and decode the checkpoint `name`."""
-    return OpenedCheckpoint(*index.read_checkpoint(name, _open(keys, name, data, layout.Type.CHECKPOINT)))
+    checkpoint, blobs, records = index.read_checkpoint(name, _open(keys, name, data, layout.Type.CHECKPOINT))
+    return OpenedCheckpoint(checkpoint, blobs, sha256(data).hexdigest(), records)
 
 
 def open_blobs(keys: VaultKeys, name: str, data: bytes) -> tuple[BlobInfo, ...]:

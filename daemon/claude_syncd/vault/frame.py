@@ -13,7 +13,7 @@ from claude_syncd.store.base import MAX_OBJECT
 from claude_syncd.vault import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from claude_syncd.crypto.keys import EpochKey, VaultKeys
 
@@ -67,13 +67,19 @@ def place(blobs: Sequence[Sealed]) -> list[tuple[int, int, str, int]]:
 
 def assemble(keys: VaultKeys, name: str, blobs: Sequence[Sealed], index: bytes) -> bytes:
     """The bytes of the object `name`. Raises FormatError if it would be larger than an object may be."""
-    parts = _parts(keys.current, layout.parse(name).type, blobs, index)
+    parts = _parts(keys.current, layout.parse(name).type, blobs, seal.seal(keys.current, index))
+    return _finish(keys, name, parts)
+
+
+def assemble_stream(keys: VaultKeys, name: str, blobs: Sequence[Sealed], index: Iterable[bytes]) -> bytes:
+    """As `assemble`, with an index too long to be held in one piece."""
+    parts = _parts(keys.current, layout.parse(name).type, blobs, seal.seal_stream(keys.current, index))
     return _finish(keys, name, parts)
 
 
 def assemble_pack(keys: VaultKeys, device: str, blobs: Sequence[Sealed], index: bytes) -> tuple[str, bytes]:
     """The name and the bytes of a pack; the name is the SHA-256 of all that the MAC stands behind."""
-    parts = _parts(keys.current, layout.Type.PACK, blobs, index)
+    parts = _parts(keys.current, layout.Type.PACK, blobs, seal.seal(keys.current, index))
     digest = sha256()
     for part in parts:
         digest.update(part)
@@ -131,10 +137,9 @@ def open_tail(keys: VaultKeys, name: str, tail: bytes) -> Frame:
     raise IntegrityError(f"{name} was altered, or is not the object of that name in this vault")
 
 
-def _parts(key: EpochKey, kind: layout.Type, blobs: Sequence[Sealed], index: bytes) -> list[bytes]:
-    """Everything but the MAC, in order; the last two are the index ciphertext and its place."""
+def _parts(key: EpochKey, kind: layout.Type, blobs: Sequence[Sealed], sealed: bytes) -> list[bytes]:
+    """Everything but the MAC, in order; the last two are the index ciphertext `sealed` and its place."""
     offset = HEADER_BYTES + sum(len(blob.data) for blob in blobs)
-    sealed = seal.seal(key, index)
     header = _HEADER.pack(MAGIC, VERSION, kind, key.epoch)
     return [header, *(blob.data for blob in blobs), sealed, _PLACE.pack(offset, len(sealed))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.model import Extends, Kind, Published, Record, Seen, Slice
@@ -27,9 +28,9 @@ class ObjectTable:
             raise FormatError(f"a record may not refer to {name}, which lies outside of its device's area")
         return self._numbers.setdefault(name, len(self._numbers))
 
-    def names(self) -> list[str]:
-        """The names behind the numbers from 1 on, relative to the area."""
-        return [name.removeprefix(self._area) for name in self._numbers][1:]
+    def names(self, start: int = 1) -> list[str]:
+        """The names behind the numbers from `start` on, relative to the area."""
+        return [name.removeprefix(self._area) for name in islice(self._numbers, start, None)]
 
 
 def to_row(published: Published, table: ObjectTable, *, with_seq: bool) -> wire.Row:
@@ -64,18 +65,25 @@ class RowReader:
         self._seq = seq
         self._blobs = blobs
         self._slices_left = layout.MAX_SLICES
-        area = layout.area(device)
-        self._objects = [name, *(area + relative for relative in objects)]
+        self._records_left = layout.MAX_CHECKPOINT_RECORDS
+        self._dots: set[tuple[str, int]] = set()
+        self._objects = [name]
+        self.add_objects(objects)
         if len(set(self._objects)) != len(self._objects):
             raise self._error("lists an object twice")
-        own = layout.parse(name).type
-        for other in self._objects[1:]:
+
+    def add_objects(self, objects: Iterable[str]) -> None:
+        """Let records refer to these, too: the next of the table."""
+        area = layout.area(self._device)
+        newest = self._seq if layout.parse(self._name).type is layout.Type.CHECKPOINT else self._seq - 1
+        for relative in objects:
+            other = area + relative
             parsed = layout.try_parse(other)
             if parsed is None or parsed.type is layout.Type.ROSTER:
                 raise self._error(f"lists {other!r}, which can hold no blobs")
-            newest = seq if own is layout.Type.CHECKPOINT else seq - 1
             if parsed.number > newest:
                 raise self._error(f"lists {other}, which is newer than itself")
+            self._objects.append(other)
 
     def log_records(self, rows: Iterable[wire.Row]) -> tuple[Published, ...]:
         """The records of a log entry: one per path, of the entry's own seq."""
@@ -91,15 +99,17 @@ class RowReader:
         return tuple(published)
 
     def checkpoint_records(self, rows: Iterable[wire.Row]) -> tuple[Published, ...]:
-        """The records of a checkpoint: one per path and seq, none extending another."""
+        """The next records of a checkpoint: one per path and seq, none extending another."""
         published = []
-        dots: set[tuple[str, int]] = set()
         for row in rows:
-            if not 1 <= row.seq <= self._seq or (row.path, row.seq) in dots:
+            self._records_left -= 1
+            if self._records_left < 0:
+                raise self._error("has more records than a checkpoint may")
+            if not 1 <= row.seq <= self._seq or (row.path, row.seq) in self._dots:
                 raise self._error(f"has a record of {row.path!r} with an impossible seq")
             if row.extends is not None:
                 raise self._error(f"has a record of {row.path!r} that extends another")
-            dots.add((row.path, row.seq))
+            self._dots.add((row.path, row.seq))
             published.append(self._read(row, row.seq))
         return tuple(published)
 

@@ -92,7 +92,9 @@ class LogIndex(_Strict, frozen=True):
 
 
 class CheckpointIndex(_Strict, frozen=True):
-    """The index of a checkpoint; `sha256` is that of log entry `seq`."""
+    """The index of a checkpoint; `sha256` is that of log entry `seq`. Its records are Rows, decoded a few at a time:
+    there may be many.
+    """
 
     blobs: Blobs
     device: DeviceId
@@ -102,4 +104,4 @@ class CheckpointIndex(_Strict, frozen=True):
     name: HumanName
     seen: SeenOf = {}
     objects: Objects = []
-    records: Annotated[list[Row], msgspec.Meta(max_length=layout.MAX_CHECKPOINT_RECORDS)] = []
+    records: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=layout.MAX_CHECKPOINT_RECORDS)] = []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vault_samples import DEVICE, OTHER, file_record, sample_entry, sample_keys
 
-from claude_syncd.core.model import Extends, Kind, LogEntry, Published, Record, RosterEntry, Seen, Slice
+from claude_syncd.core.model import Checkpoint, Extends, Kind, LogEntry, Published, Record, RosterEntry, Seen, Slice
 from claude_syncd.errors import FormatError, WrongKey
 from claude_syncd.vault import codec, layout
 
@@ -105,18 +105,59 @@ def test_a_log_entry_reads_back(entry: LogEntry, plains: list[bytes]) -> None:
 def test_a_checkpoint_reads_back(data: st.DataObject) -> None:
     seq = data.draw(seqs)
     dots = data.draw(st.lists(st.tuples(paths, st.integers(1, seq)), max_size=4, unique=True))
-    checkpoint = codec.Checkpoint(
+    checkpoint = Checkpoint(
         device=DEVICE,
         seq=seq,
         sha256=data.draw(digests),
         time_ns=data.draw(times),
         name="laptop",
         seen={OTHER: Seen(3, "0d" * 32)},
-        records=tuple([data.draw(published(path, at, extends=False)) for path, at in dots]),
     )
-    encoded = codec.encode_checkpoint(KEYS, checkpoint, [])
-    name = layout.checkpoint_name(DEVICE, seq)
-    assert codec.open_checkpoint(KEYS, name, encoded) == codec.OpenedCheckpoint(checkpoint, ())
+    records = [data.draw(published(path, at, extends=False)) for path, at in dots]
+    encoded = codec.encode_checkpoint(KEYS, checkpoint, records)
+    opened = codec.open_checkpoint(KEYS, layout.checkpoint_name(DEVICE, seq), encoded)
+    assert (opened.checkpoint, opened.blobs) == (checkpoint, ())
+    assert opened.sha256 == hashlib.sha256(encoded).hexdigest()
+    assert [one for portion in opened.records for one in portion] == records
+
+
+def test_a_checkpoint_of_many_records_and_objects_reads_back_in_portions() -> None:
+    checkpoint = Checkpoint(device=DEVICE, seq=9, sha256="ef" * 32, time_ns=1, name="laptop", seen={})
+    records = [
+        file_record(f"tree/{n}", b"x", n % 9 + 1, Slice(layout.pack_name(DEVICE, f"{n // 3:064x}"), 0, 0, 1))
+        for n in range(3000)
+    ]
+    encoded = codec.encode_checkpoint(KEYS, checkpoint, iter(records))
+    opened = codec.open_checkpoint(KEYS, layout.checkpoint_name(DEVICE, 9), encoded)
+    portions = list(opened.records)
+    assert len(portions) > 1
+    assert [one for portion in portions for one in portion] == records
+
+
+def test_a_checkpoint_that_no_reader_would_take_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint(device=DEVICE, seq=5, sha256="ef" * 32, time_ns=1, name="laptop", seen={})
+    good = file_record("tree/a", b"x", 5, Slice(PACK, 0, 0, 1))
+    for records in (
+        [good, good],
+        [file_record("tree/a", b"x", 6, Slice(PACK, 0, 0, 1))],
+        [file_record("tree/a", b"x", 5, extends=Extends(path="tree/a", seq=1, keep=1))],
+        [file_record("tree/a", b"x", 5, Slice(layout.log_name(DEVICE, 6), 0, 0, 1))],
+        [file_record("tree/a", b"xy", 5, Slice(PACK, 0, 0, 1))],
+    ):
+        with pytest.raises(FormatError):
+            codec.encode_checkpoint(KEYS, checkpoint, records)
+    for wrong in (
+        msgspec.structs.replace(checkpoint, sha256=""),
+        msgspec.structs.replace(checkpoint, seen={DEVICE: Seen(1, "ab" * 32)}),
+    ):
+        with pytest.raises(FormatError):
+            codec.encode_checkpoint(KEYS, wrong, [good])
+    codec.encode_checkpoint(KEYS, checkpoint, [good])
+    for bound in ("MAX_CHECKPOINT_INDEX", "MAX_CHECKPOINT_RECORDS", "MAX_SLICES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(layout, bound, 0)
+            with pytest.raises(FormatError):
+                codec.encode_checkpoint(KEYS, checkpoint, [good])
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5))

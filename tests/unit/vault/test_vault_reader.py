@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from vault_samples import DEVICE, OTHER, file_record, sample_entry
 
-from claude_syncd.core.model import RosterEntry, Slice
+from claude_syncd.core.model import Checkpoint, RosterEntry, Slice
 from claude_syncd.errors import FormatError, IntegrityError, ObjectMissing
 from claude_syncd.store.count import Counting
 from claude_syncd.vault import codec, layout
@@ -283,7 +283,7 @@ async def test_roster_and_devices_are_listed(
 
 
 async def test_a_checkpoint_is_read(reader: Reader, memory: MemoryStore, keys: VaultKeys) -> None:
-    checkpoint = codec.Checkpoint(device=DEVICE, seq=3, sha256="ef" * 32, time_ns=1, name="laptop", seen={}, records=())
+    checkpoint = Checkpoint(device=DEVICE, seq=3, sha256="ef" * 32, time_ns=1, name="laptop", seen={})
     memory.objects[layout.checkpoint_name(DEVICE, 3)] = codec.encode_checkpoint(keys, checkpoint, [])
     assert (await reader.checkpoint(DEVICE, 3)).checkpoint == checkpoint
 
