@@ -81,7 +81,8 @@ def write_checkpoint(
         encoded = _encode(name, [rows.to_row(published, table, with_seq=True) for published in portion])
         reader.add_objects(table.names(known))
         known += len(table.names(known))
-        if reader.checkpoint_records(_decode(name, encoded, _rows_decoder)) != portion:
+        read_back = _decode(name, encoded, _rows_decoder)
+        if reader.checkpoint_records(read_back) != portion:
             raise FormatError(f"{name} would not read back as what it was written from")
         yield before + encoded[1:-1]
         total, before = total + len(encoded), b","
