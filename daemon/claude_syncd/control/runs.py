@@ -74,7 +74,12 @@ class Runs:
         if self._group is None:
             outcome.set_result(Stopping("the daemon is stopping"))
         else:
-            self._group.create_task(self._carry(kind, request, progress, outcome))
+
+            def ended(_: object) -> None:
+                if not outcome.done():  # cancelled before its first step
+                    outcome.set_result(_stopped(kind))
+
+            self._group.create_task(self._carry(kind, request, progress, outcome)).add_done_callback(ended)
         return outcome
 
     async def _carry(
@@ -89,9 +94,6 @@ class Runs:
             outcome.set_result(DiffAnswer(diff=result) if isinstance(result, list) else result)
         except SyncError as error:
             outcome.set_result(error)
-        except asyncio.CancelledError:
-            outcome.set_result(Stopping(f"the daemon stopped before the {kind} was done"))
-            raise
         except Exception as error:  # noqa: BLE001 - one failed run must not end the others; it is logged and answered
             _log.error("run failed", kind=kind, exc_info=error)
             outcome.set_result(internal(error))
@@ -104,3 +106,7 @@ class Runs:
             _log.error("events failed", exc_info=error)
         finally:
             feed.end()
+
+
+def _stopped(kind: Kind) -> Stopping:
+    return Stopping(f"the daemon stopped before the {kind} was done")

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import re
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,7 @@ SLOWEST = 8 * 1024
 MANY_OBJECTS = 2_000_000
 _LARGE = 1024 * 1024
 _PIECE = 1024 * 1024
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)")
 
 _Result = TypeVar("_Result")
 
@@ -93,10 +95,11 @@ class S3Store:
                 data = await _read(name, body, answer.get("ContentLength", 0))
             if span is None:
                 return data
-            # Some servers send the part with status 200; only without Content-Range it is the whole object.
-            whole = answer["ResponseMetadata"]["HTTPStatusCode"] == 200 and not answer.get("ContentRange")
-            start, length = span_bounds(span, len(data)) if whole else (0, max(0, span.length))
-            return data[start : start + length]
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            part = _part(span, data, answer.get("ContentRange", ""), whole=status == 200)
+            if part is None:
+                raise StoreUnavailable(f"{self.address}: the server sent another part of {name} than was asked for")
+            return part
 
         try:
             size = MAX_OBJECT if span is None else span.length
@@ -221,6 +224,25 @@ async def _read(name: str, body: Any, announced: int) -> bytes:
         check_size(name, size)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _part(span: Span, data: bytes, said: str, *, whole: bool) -> bytes | None:
+    """What of an answer was asked for; None where it is not in it. `said`: its Content-Range.
+
+    Some servers send a part with status 200, or more than was asked for: the header tells. Only without one the
+    status does: `whole`.
+    """
+    found = _CONTENT_RANGE.fullmatch(said)
+    first, start, length = 0, 0, max(0, span.length)
+    if found is not None:
+        first = start = int(found[1])
+        if found[2] != "*":
+            start, length = span_bounds(span, int(found[2]))
+        elif span.start >= 0:
+            start = span.start
+    elif whole and not said:
+        start, length = span_bounds(span, len(data))
+    return data[start - first : start - first + length] if start >= first else None
 
 
 def _range(span: Span) -> str:

@@ -10,10 +10,13 @@ import pytest
 
 from claude_syncd.core.model import Base, Kind
 from claude_syncd.errors import Changed, LocalError
+from claude_syncd.local.beneath import identity_of
 from claude_syncd.local.content import Contents, Mark, is_racy
+from claude_syncd.local.reading import BytesRead
 from claude_syncd.local.scan import look
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from claude_syncd.local.content import Observation
@@ -251,6 +254,95 @@ def test_growing_while_it_is_read_is_fine_for_lines(tree: Path) -> None:
     assert found is not None
     # Whoever finds the file as it was noted finds nothing that was not told.
     assert found.identity != one.identity or found.identity.size == one.local.size
+
+
+class Meanwhile(BytesRead):
+    """Does something to the file once the first piece of its content was read. With `lines` the end of the last line
+    and both edges are read before.
+    """
+
+    def __init__(self, do: Callable[[], None], *, lines: bool) -> None:
+        super().__init__()
+        self._do = do
+        self._until = 4 if lines else 1
+
+    def read_at(self, file_fd: int, size: int, offset: int) -> bytes:
+        data = super().read_at(file_fd, size, offset)
+        self._until -= 1
+        if self._until == 0:
+            # The times of a file move in steps of some milliseconds: until it shows, it is done again.
+            before = identity_of(os.fstat(file_fd))
+            while identity_of(os.fstat(file_fd)) == before:
+                self._do()
+        return data
+
+
+def overwrite(file: Path, at: int, data: bytes) -> None:
+    with file.open("r+b") as out:
+        out.seek(at)
+        out.write(data)
+
+
+def append(file: Path, data: bytes) -> None:
+    with file.open("ab") as out:
+        out.write(data)
+
+
+def replace_by_name(file: Path) -> None:
+    other = file.with_name("other")
+    other.write_bytes(b"another file\n")
+    other.rename(file)
+
+
+def append_and_overwrite(file: Path) -> None:
+    append(file, b"grown\n")
+    overwrite(file, 3, b"!")
+
+
+CHANGES = {
+    "written over": lambda file: overwrite(file, 1_500_000, b"!"),
+    "cut": lambda file: os.truncate(file, 2_000_000),
+    "emptied": lambda file: os.truncate(file, 0),
+    "another by name": replace_by_name,
+    "unlinked": lambda file: file.unlink(missing_ok=True),
+    "another mode": lambda file: file.chmod(0o640),
+    "grown and written over": append_and_overwrite,
+}
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_while_it_is_read_is_not_taken(tree: Path, change: str, lines: bool) -> None:
+    file = tree / "s.jsonl"
+    file.write_bytes(LINE * 3000)
+    contents = Contents(tree)
+    contents.bytes_read = Meanwhile(lambda: CHANGES[change](file), lines=lines)
+    with pytest.raises(Changed):
+        contents.observe("s.jsonl", now_ns=time.time_ns(), lines=lines)
+    file.write_bytes(LINE * 3000)
+    stream = contents.stream("s.jsonl", now_ns=time.time_ns(), lines=lines)
+    contents.bytes_read = Meanwhile(lambda: CHANGES[change](file), lines=lines)
+    with pytest.raises(Changed):
+        list(stream)
+    with pytest.raises(IndexError):
+        _ = stream.observation
+    # And nothing of it is remembered: the next look reads it as it is.
+    contents.bytes_read = BytesRead()
+    file.write_bytes(LINE * 2)
+    assert contents.observe("s.jsonl", now_ns=time.time_ns(), lines=lines).local.sha256 == sha(LINE * 2)
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_only_lines_may_grow_while_they_are_read(tree: Path, settled: bool) -> None:
+    file = tree / "s.jsonl"
+    file.write_bytes(LINE * 3000)
+    contents = Contents(tree)
+    contents.bytes_read = Meanwhile(lambda: append(file, LINE), lines=True)
+    one = observe(contents, settled=settled)
+    assert (one.local.size, one.local.sha256) == (len(LINE) * 3000, sha(LINE * 3000))
+    contents.bytes_read = Meanwhile(lambda: append(file, LINE), lines=False)
+    with pytest.raises(Changed, match=r"s\.jsonl changed while it was read"):
+        contents.observe("s.jsonl", now_ns=time.time_ns())
 
 
 def test_reading_again_is_checked_against_the_hash(tree: Path) -> None:

@@ -143,6 +143,45 @@ async def test_more_than_was_asked_for_is_cut(store: S3Store, server: AnswerServ
     assert await store.get("packs/x", Span(0, 4)) == b"0123"
 
 
+TEN = b"0123456789"
+
+
+@pytest.mark.parametrize("status", [200, 206])
+@pytest.mark.parametrize(
+    ("span", "said", "sent", "expected"),
+    [
+        (Span(2, 3), "bytes 2-4/10", b"234", b"234"),
+        (Span(-3, 3), "bytes 7-9/10", b"789", b"789"),
+        (Span(-3, 2), "bytes 7-9/10", b"789", b"78"),
+        (Span(8, 5), "bytes 8-9/10", b"89", b"89"),
+        (Span(-20, 20), "bytes 0-9/10", TEN, TEN),
+        # More than was asked for, and the header says so: all of it, or from an earlier byte on.
+        (Span(2, 3), "bytes 0-9/10", TEN, b"234"),
+        (Span(-3, 3), "bytes 0-9/10", TEN, b"789"),
+        (Span(4, 2), "bytes 2-9/10", TEN[2:], b"45"),
+        # A size that the server does not tell; what was asked for is what came.
+        (Span(2, 3), "bytes 2-4/*", b"234", b"234"),
+        # Nonsense: then it is what was asked for.
+        (Span(2, 3), "2-4", b"234", b"234"),
+    ],
+)
+async def test_a_part_is_a_part_whatever_the_status(
+    store: S3Store, server: AnswerServer, status: int, span: Span, said: str, sent: bytes, expected: bytes
+) -> None:
+    server.answers.append(Answer(status, sent, {"Content-Range": said}))
+    assert await store.get("packs/x", span) == expected
+
+
+@pytest.mark.parametrize("status", [200, 206])
+@pytest.mark.parametrize("said", ["bytes 5-7/10", "bytes 3-5/*"])
+async def test_another_part_than_the_one_asked_for_is_no_answer(
+    store: S3Store, server: AnswerServer, status: int, said: str
+) -> None:
+    server.answers.append(Answer(status, b"567", {"Content-Range": said}))
+    with pytest.raises(StoreUnavailable, match="another part"):
+        await store.get("packs/x", Span(2, 3))
+
+
 async def test_an_object_larger_than_any_is_not_read(store: S3Store, server: AnswerServer) -> None:
     server.answers.append(Answer(200, bytes(MAX_OBJECT + 1)))
     with pytest.raises(StoreRefused, match="larger"):
