@@ -107,7 +107,7 @@ def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
                 plan.again.append(path)
             elif item.found is not None and item.tracked is not None and item.found.identity != item.tracked.identity:
                 plan.items.append(item)  # touched, with the same content: note its identity
-        elif outcome.action in _REPLACING and (item.torn or _live(spot, live)):
+        elif outcome.action in _REPLACING and (item.torn or runs(spot, live)):
             plan.parked.append(item)
         else:
             plan.items.append(item)
@@ -192,7 +192,8 @@ def _as_base(base: Base) -> Local:
     return Local(size=base.size, sha256=base.sha256, mtime_ns=base.mtime_ns, mode=base.mode)
 
 
-def _live(spot: Spot, live: Mapping[str, int]) -> bool:
+def runs(spot: Spot, live: Mapping[str, int]) -> bool:
+    """Whether a running Claude Code has the file open, or one of its session. `live`: see `live_sessions`."""
     if spot.file_class not in {FileClass.TRANSCRIPT, FileClass.SIDE} or not live:
         return False
     parts = spot.rel.split("/")

@@ -245,6 +245,19 @@ async def test_a_conflict_is_resolved_for_everybody(pair: Pair) -> None:
         assert not bob.conflicts()
 
 
+async def test_a_running_session_is_not_replaced_by_the_other_side_of_a_conflict(pair: Pair) -> None:
+    ann, bob = pair
+    ann.write(ann.transcript(), row(1) + row(2), age=100)
+    bob.write(bob.transcript(), row(1) + row(3), age=50)
+    await settle(ann, bob)
+    kept = conflicts.kept(bob.site)[0]
+    bob.write(f"sessions/{os.getpid()}.json", f'{{"pid":{os.getpid()},"sessionId":"{SESSION}"}}')
+    with pytest.raises(UsageError, match="runs"):
+        conflicts.resolve(bob.site, kept, "remote")
+    assert bob.read(bob.transcript()) == row(1) + row(3)
+    assert bob.conflicts()
+
+
 async def test_keeping_both_sides_of_a_session_makes_a_second_session(pair: Pair) -> None:
     ann, bob = pair
     line = '{"type":"user","uuid":"%s","sessionId":"11111111-2222-4333-8444-555555555555"}\n'
