@@ -297,5 +297,10 @@ def _settle(site: Site, items: list[Item], drafts: list[Draft], records: list[Pu
         if item.outcome.action is Action.DELETE:
             vector = join(item.outcome.vector, item.own, {site.me: seq})
             tracked.append((item.path, Tracked(base=Base(kind=Kind.TOMBSTONE, vector=vector))))
-    state.track(tracked)
+    # Another device's version that this one does not cover may be what belongs here now: it is decided again.
+    contested = {
+        path for path, known in state.known([path for path, _ in tracked]).items() if len(heads(known.newest)) > 1
+    }
+    state.track([t for t in tracked if t[0] not in contested])
+    state.track([t for t in tracked if t[0] in contested], finished=False)
     state.unstage()

@@ -229,6 +229,32 @@ async def test_both_published_before_they_knew(pair: Pair) -> None:
     assert again.uploaded + again.conflicts == 0, "a conflict is kept once"
 
 
+async def test_an_edit_of_the_losing_side_comes_back_where_the_winner_is_deleted(pair: Pair) -> None:
+    ann, bob = pair
+    ann.write("agents/x.md", "ann\n", age=100)
+    bob.write("agents/x.md", "bob\n", age=50)
+    await ann.sync(Direction.PUSH)
+    await bob.sync(Direction.PUSH)
+    await bob.sync()  # it wins: nothing to do here
+    (bob.places.tree / "agents/x.md").unlink()
+    await settle(bob, ann)
+    assert ann.read("agents/x.md") == bob.read("agents/x.md") == "ann\n"
+
+
+async def test_a_side_that_covers_one_of_two_others_is_compared_with_the_second(
+    vault: Vault, tmp_path: Path, stack: ExitStack
+) -> None:
+    ann, bob, eve = (stack.enter_context(Device(vault, tmp_path, n).running()) for n in ("ann", "bob", "eve"))
+    rows = {ann: row(1) + row(2), bob: row(1), eve: row(3)}
+    for device, age in ((ann, 300), (bob, 10), (eve, 100)):
+        await device.start()
+        device.write(device.transcript(), rows[device], age=age)
+        await device.sync(Direction.PUSH)
+    await settle(ann, eve, bob)
+    assert {d.read(d.transcript()) for d in (ann, bob, eve)} == {row(3)}
+    assert list(ann.conflicts().values()) == [row(1) + row(2)]
+
+
 async def test_a_conflict_is_resolved_for_everybody(pair: Pair) -> None:
     ann, bob = pair
     for keep, expected in (("local", "bob\n"), ("remote", "ann\n")):
