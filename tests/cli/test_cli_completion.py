@@ -33,6 +33,11 @@ def test_the_script_is_one_that_the_shell_takes(bare: Desk, shell: str) -> None:
         (["claude-syncctl", "conflicts", "resolve", "x", "--keep", ""], ["local", "remote", "both"]),
         (["claude-syncctl", "pause", "--for", ""], []),
         (["claude-syncctl", "nonsense", ""], []),
+        (["claude-syncctl", "init", "--web"], ["--webdav"]),
+        (["claude-syncctl", "init", "--provider", "mi"], ["minio"]),
+        (["claude-syncctl", "init", "--region", ""], []),
+        (["claude-syncctl", "service", "unin"], ["uninstall"]),
+        (["claude-syncctl", "reset", "--lo"], ["--local"]),
     ],
 )
 def test_bash_offers_what_fits(bare: Desk, typed: list[str], offered: list[str]) -> None:

@@ -206,6 +206,7 @@ def test_what_is_wrong_can_be_corrected(machine: Machine, s3: RuledS3) -> None:
         user.sees("holds other things")
         # What most likely is to blame is proposed.
         talk(user, [chooses("What now?", "set: prefix"), types("Where in there?", "/vault/")])
+        user.sees(OPEN)
         s3.refuses = {"put": (403, "AccessDenied")}
         talk(user, [chooses(OPEN, "not at all"), chooses("What now?", "try again")])
         user.sees("while writing")
@@ -349,4 +350,4 @@ def test_the_daemon_is_started_where_that_is_wanted(tmp_path: Path, machine: Mac
         assert user.ends() == 0
         assert "started; it starts again at each login" in user.shown
     assert (machine.home / ".config/systemd/user/claude-syncd.service").exists()
-    assert "--user enable claude-syncd.service" in log.read_text()
+    assert "enable claude-syncd.service" in log.read_text()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_syncd.core.merge.fork import fork_lines
@@ -24,10 +24,13 @@ from claude_syncd.core.merge.transcript import Branch, Fork, Heads, How, Mark, m
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Set as AbstractSet
 
 SID = "0b5e3c9e-8d4f-4a6f-9f65-3d1c6a1c2e01"
 SECRET = "sk-ant-oat01-never-leaves-this-machine"
 NAMES = ("laptop", "desktop", "server", "tablet")
+relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+"""No example is judged by the clock of a busy machine."""
 STEPS = 60
 """More than any merge of four sides of seven lines needs."""
 
@@ -131,6 +134,7 @@ def told(sessions: dict[str, bytes]) -> dict[str, list[bytes]]:
     }
 
 
+@relaxed
 @given(SIDES, st.randoms(use_true_random=False))
 def test_the_order_of_merging_transcripts_does_not_matter(contents: list[bytes], choose: random.Random) -> None:
     sides = as_sides(contents)
@@ -139,6 +143,7 @@ def test_the_order_of_merging_transcripts_does_not_matter(contents: list[bytes],
     assert told(settle(sides[::-1], choose)) == expected
 
 
+@relaxed
 @given(SIDES, CONTENTS)
 def test_the_sides_come_in_any_order(contents: list[bytes], base: bytes) -> None:
     sides = as_sides(contents)
@@ -151,6 +156,7 @@ def test_the_sides_come_in_any_order(contents: list[bytes], base: bytes) -> None
         assert heads.mtime_ns == heads_2.mtime_ns == max(map(len, contents))
 
 
+@relaxed
 @given(SIDES)
 def test_what_was_merged_is_at_rest(contents: list[bytes]) -> None:
     """Merging the winner again with any side, and each fork with itself made anew, changes nothing."""
@@ -165,6 +171,7 @@ def test_what_was_merged_is_at_rest(contents: list[bytes]) -> None:
         assert more == {}
 
 
+@relaxed
 @given(SIDES, CONTENTS)
 def test_no_line_is_lost(contents: list[bytes], base: bytes) -> None:
     """Every complete line is in the winner or in a fork, but metadata of a session of which a newer tail is there."""
@@ -188,6 +195,7 @@ def test_no_line_is_lost(contents: list[bytes], base: bytes) -> None:
                     assert (found.kind, found.digest) in there
 
 
+@relaxed
 @given(SIDES, st.lists(st.tuples(st.integers(0, 3), LINES), max_size=4))
 def test_a_side_that_grows_makes_no_further_sessions(contents: list[bytes], more: list[tuple[int, bytes]]) -> None:
     """Sides that have parted and go on are merged again and again: into the sessions that there are already."""
@@ -208,6 +216,7 @@ def test_a_side_that_grows_makes_no_further_sessions(contents: list[bytes], more
         assert (kept.data, forks) == (data, {})
 
 
+@relaxed
 @given(BYTES)
 def test_any_bytes_are_a_transcript(contents: list[bytes]) -> None:
     sides = as_sides(contents)
@@ -231,6 +240,7 @@ PROMPTS = st.sampled_from(
 HISTORIES = st.builds(b"".join, st.lists(PROMPTS, max_size=6))
 
 
+@relaxed
 @given(HISTORIES, HISTORIES, HISTORIES)
 def test_histories_merge_in_any_order(a: bytes, b: bytes, c: bytes) -> None:
     whole = union(a, b, c)
@@ -241,6 +251,7 @@ def test_histories_merge_in_any_order(a: bytes, b: bytes, c: bytes) -> None:
     assert had - got <= {b'{"display":"0","timestamp":0,"project":"/a"}'} if longer in had else had == got
 
 
+@relaxed
 @given(st.lists(st.binary(max_size=60), max_size=3))
 def test_any_bytes_are_a_history(contents: list[bytes]) -> None:
     whole = union(*contents)
@@ -254,6 +265,7 @@ TEXTS = st.builds(
 )
 
 
+@relaxed
 @given(TEXTS | st.none(), TEXTS, TEXTS, st.booleans())
 def test_texts_merge_alike_whoever_merges_and_lose_no_line(base: bytes | None, a: bytes, b: bytes, union: bool) -> None:
     ours, theirs = side(a, 1), side(b, 2)
@@ -301,13 +313,14 @@ SPELLED = st.builds(
 )
 
 
+@relaxed
 @given(SPELLED | st.none(), SPELLED, SPELLED, st.booleans())
-def test_settings_merge_alike_whoever_merges(base: bytes | None, a: bytes, b: bytes, settings: bool) -> None:
-    found = merge_json(base, side(a, 1), side(b, 2), settings=settings)
-    assert merge_json(base, side(b, 2), side(a, 1), settings=settings) == found
+def test_settings_merge_alike_whoever_merges(base: bytes | None, a: bytes, b: bytes, is_settings: bool) -> None:
+    found = merge_json(base, side(a, 1), side(b, 2), settings=is_settings)
+    assert merge_json(base, side(b, 2), side(a, 1), settings=is_settings) == found
     assert isinstance(found, Merged)
     value = json.loads(found.content)
-    if not settings:
+    if not is_settings:
         other = merge_json(base, side(a, 2), side(b, 1), settings=False)
         assert isinstance(other, Merged)
         assert sorted(other.clashes) == sorted(found.clashes)
@@ -316,31 +329,47 @@ def test_settings_merge_alike_whoever_merges(base: bytes | None, a: bytes, b: by
         assert only == Merged(content=b, mtime_ns=2)
 
 
+def one_round(
+    local: bytes, base: bytes | None, vault: Side | None, approved: AbstractSet[str] = frozenset()
+) -> Incoming:
+    """A device publishes, and takes over what was published. The vault's version is `published` of what it took."""
+    out = outgoing(side(local, 5), base, vault)
+    assert isinstance(out, Outgoing)
+    assert SECRET.encode() not in out.content
+    assert b"sandbox" not in out.content
+    got = incoming(side(local, 5), base, side(out.content, 9), approved)
+    assert isinstance(got, Incoming)
+    assert json.loads(got.content).get("sandbox") == json.loads(local).get("sandbox")
+    return got
+
+
+def published(local: bytes, base: bytes | None, vault: Side | None) -> Side:
+    out = outgoing(side(local, 5), base, vault)
+    assert isinstance(out, Outgoing)
+    return side(out.content, 9)
+
+
+@relaxed
 @given(SPELLED, SPELLED | st.none(), SPELLED | st.none(), st.booleans())
 def test_nothing_leaves_that_stays_and_nothing_waits_that_was_approved(
     local: bytes, base: bytes | None, vault: bytes | None, newer: bool
 ) -> None:
-    own = json.loads(local).get("sandbox")
-    # A round publishes and takes over what was published. A version of an older release costs one more.
-    for time in range(3):
-        there = None if vault is None else side(vault, 3 + 4 * newer)
-        out = outgoing(side(local, 5 + time), base, there)
-        assert isinstance(out, Outgoing)
-        assert SECRET.encode() not in out.content
-        assert b"sandbox" not in out.content
-        vault, before = out.content, (local, base, vault)
-        got = incoming(side(local, 5 + time), base, side(vault, 9))
-        assert isinstance(got, Incoming)
-        local, base = got.content, got.base
-        assert json.loads(local).get("sandbox") == own
-    assert (local, base, vault) == before
-    all_of_it = incoming(side(local, 9), base, side(vault, 9), {p.digest for p in got.pending})
-    assert isinstance(all_of_it, Incoming)
-    assert all_of_it.pending == ()
-    assert json.loads(all_of_it.content).get("sandbox") == own
-    assert outgoing(side(all_of_it.content, 9), all_of_it.base, side(vault, 9)) == Outgoing(content=vault)
+    there = None if vault is None else side(vault, 3 + 4 * newer)
+    got = one_round(local, base, there)
+    there = published(local, base, there)
+    # What an older release published costs a second round; then all is at rest.
+    second = one_round(got.content, got.base, there)
+    there = published(got.content, got.base, there)
+    assert one_round(second.content, second.base, there) == second
+    assert published(second.content, second.base, there) == there
+    # Nor is there anything left to do once all is approved.
+    done = one_round(second.content, second.base, there, {p.digest for p in second.pending})
+    assert done.pending == ()
+    assert one_round(done.content, done.base, there) == done
+    assert published(done.content, done.base, there) == there
 
 
+@relaxed
 @given(st.binary(max_size=30))
 def test_any_bytes_are_json_or_refused(content: bytes) -> None:
     tree = parse(content)

@@ -37,6 +37,7 @@ class Instead:
     pattern: str
     status: int
     headers: dict[str, str]
+    body: bytes = b""
 
 
 class Hold:
@@ -143,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         instead = next((found for found in place.instead if re.search(found.pattern, request)), None)
         if instead is not None:
-            self._answer(instead.status, instead.headers, b"")
+            self._answer(instead.status, instead.headers, instead.body)
             return
         path, _, query = self.path.partition("?")
         environment = {

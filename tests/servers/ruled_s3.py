@@ -7,7 +7,7 @@ import ssl
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUCKET = "vaults"
+
+Said: TypeAlias = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
 
 
 class RuledS3:
@@ -58,8 +60,8 @@ class RuledS3:
         self._held = None
         over.set()
 
-    def answer(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, bytes]:
-        """Status and body of an answer."""
+    def answer(self, method: str, path: str, headers: Any, body: bytes) -> Said:
+        """Status and body of an answer, and perhaps headers."""
         if self.page:
             return 200, self.page
         parts = urlsplit(path)
@@ -83,7 +85,7 @@ class RuledS3:
             return 200, self._listing(parse_qs(parts.query).get("prefix", [""])[0])
         return self._object(kind, key, headers, body)
 
-    def _object(self, kind: str, key: str, headers: Any, body: bytes) -> tuple[int, bytes]:
+    def _object(self, kind: str, key: str, headers: Any, body: bytes) -> Said:
         if kind == "put":
             if self._held is not None and self._held[0] == key:
                 _, reached, over = self._held
@@ -102,8 +104,9 @@ class RuledS3:
         span = re.fullmatch(r"bytes=(\d*)-(\d*)", headers.get("Range", ""))
         if span is None:
             return 200, data
-        first, last = span[1], span[2]
-        return 206, data[int(first) : int(last) + 1] if first else data[-int(last) :]
+        first = int(span[1]) if span[1] else len(data) - int(span[2])
+        part = data[first : int(span[2]) + 1 if span[1] else len(data)]
+        return 206, part, {"Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(data)}"}
 
     def _listing(self, prefix: str) -> bytes:
         entries = "".join(
@@ -123,10 +126,12 @@ def _handler(server: RuledS3) -> type[BaseHTTPRequestHandler]:
 
         def _any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, answer = server.answer(self.command, self.path, self.headers, body)
+            status, answer, *more = server.answer(self.command, self.path, self.headers, body)
             self.send_response(status)
-            if status == 206:
-                self.send_header("Content-Range", f"bytes 0-{len(answer)}/*")
+            if not server.page:
+                self.send_header("ETag", '"0"')
+            for name, value in more[0].items() if more else ():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer if self.command != "HEAD" else b"")

@@ -13,7 +13,10 @@ from keyring.errors import PasswordDeleteError
 class Keychain(KeyringBackend):
     """Named by `PYTHON_KEYRING_BACKEND`."""
 
-    priority = 1  # type: ignore[assignment]  # a property there
+    priority = 1
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped there
 
     def get_password(self, service: str, username: str) -> str | None:
         return self._read().get(f"{service}/{username}")

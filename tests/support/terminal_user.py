@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLUMNS, LINES = 160, 200  # nothing scrolls away
-PATIENCE = 60.0
+PATIENCE = 30.0
 DOWN, ENTER, CTRL_C, CTRL_U = b"\x1b[B", b"\r", b"\x03", b"\x15"
 POINTER = "»"
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import keyring
 import pytest
+from keychain_in_a_file import Keychain
 
 from claude_syncd import config
 from claude_syncd.errors import ConfigError, LocalError
-from claude_syncd.store.options import FolderOptions, S3Options
+from claude_syncd.local import keychain
+from claude_syncd.store.options import FolderOptions, GcsOptions, GitOptions, S3Options, WebDavOptions
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,36 @@ def test_s3_store_keeps_secrets_out_of_its_repr(file: Path) -> None:
     assert settings.store.secret_access_key == "hush"
     assert "hush" not in repr(settings)
     assert "tok" not in repr(settings).replace("session_token", "")
+
+
+def test_every_kind_of_store(file: Path) -> None:
+    file.write_text('[store]\nkind = "gcs"\nbucket = "b"\ncredentials_file = "/k.json"\n')
+    assert config.load(file).store == GcsOptions("b", credentials_file=Path("/k.json"))
+    file.write_text('[store]\nkind = "git"\nurl = "git@host:x.git"\n')
+    assert config.load(file).store == GitOptions("git@host:x.git", mirror=file.parent / "mirror.git")
+    file.write_text('[store]\nkind = "git"\nurl = "git@host:x.git"\nmirror = "/elsewhere"\n')
+    assert config.load(file).store == GitOptions("git@host:x.git", mirror=Path("/elsewhere"))
+    file.write_text('[store]\nkind = "webdav"\nurl = "https://h"\nusername = "u"\npassword = "hush"\n')
+    settings = config.load(file)
+    assert settings.store == WebDavOptions("https://h", username="u", password="hush")
+    assert "hush" not in repr(settings)
+
+
+def test_secrets_in_the_keychain_are_found_there(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keyring.get_keyring()
+    monkeypatch.setenv("KEYCHAIN_FILE", str(tmp_path / "kept"))
+    keyring.set_keyring(Keychain())
+    try:
+        item = keychain.keep({"password": "hush"})
+        file.write_text(f'[store]\nkind = "webdav"\nurl = "https://h"\nusername = "u"\nkeychain = "{item}"\n')
+        assert config.load(file).store == WebDavOptions("https://h", username="u", password="hush")
+        monkeypatch.setenv("CLAUDE_SYNC_STORE__PASSWORD", "louder")
+        assert config.load(file).store == WebDavOptions("https://h", username="u", password="louder")
+        keychain.forget(item)
+        with pytest.raises(LocalError, match="keychain has no"):
+            config.load(file)
+    finally:
+        keyring.set_keyring(before)
 
 
 def test_environment_wins_over_the_file_key_by_key(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +135,8 @@ def test_wrong_value_in_the_environment_names_the_variable(file: Path, monkeypat
         ('[store]\nbucket = "b"\n', 'kind must be "folder", "s3", "gcs", "git" or "webdav"'),
         ('[store]\nkind = "floppy"\n', 'kind must be "folder", "s3", "gcs", "git" or "webdav"'),
         ('[store]\nkind = "s3"\n', "store.bucket"),
+        ('[store]\nkind = "git"\nurl = "x"\nkeychain = 3\n', "must be the name of an item"),
+        ('[store]\nkind = "webdav"\nurl = "x"\nusername = "u"\n', "username and password go together"),
         ('[store]\nkind = "folder"\npath = "here"\n', "must be an absolute path"),
         ('[store]\nkind = "s3"\nbucket = "b"\naccess_key_id = "a"\n', "go together"),
         ('[store]\nkind = "s3"\nbucket = "b"\nsession_token = "a"\n', "session_token needs"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+
 from claude_syncd.ctl.options import PROGRAM, usage_error
 from claude_syncd.ctl.table import COMMANDS
 from claude_syncd.ctl.terminal import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from claude_syncd.ctl.options import Command, Given
+    from claude_syncd.ctl.options import Command, Given, Option
 
 
 def run(given: Given) -> int:
@@ -25,8 +27,19 @@ def run(given: Given) -> int:
     return 0
 
 
+_FILES = {"FILE", "PATH", "DIR"}
+
+
 def _shown() -> list[Command]:
-    return [command for command in COMMANDS if not (command.hidden or command.later)]
+    """The commands to complete, with all of their options: some keep those in a module of their own."""
+    shown = [command for command in COMMANDS if not (command.hidden or command.later)]
+    return [_whole(command) if command.own_options else command for command in shown]
+
+
+def _whole(command: Command) -> Command:
+    module = importlib.import_module(f"claude_syncd.ctl.{command.entry.partition(':')[0]}")
+    whole: Command = module.COMMAND
+    return whole
 
 
 def _words(command: Command) -> list[str]:
@@ -35,18 +48,35 @@ def _words(command: Command) -> list[str]:
     return [*command.actions, *(option.name for option in command.options), *shorts, "--help"]
 
 
+def _values() -> tuple[dict[str, str], str, str]:
+    """Of the options that take values: those that take one of some words, with these; those that take files, and the
+    rest, each as a pattern of the shells.
+    """
+    taking = [option for command in _shown() for option in command.options if option.metavar]
+
+    def pattern(options: list[Option]) -> str:
+        return "|".join(sorted({name for option in options for name in (option.name, option.short) if name}))
+
+    words = {option.name: " ".join(option.choices) for option in taking if option.choices}
+    files = [option for option in taking if option.metavar in _FILES]
+    rest = [option for option in taking if not option.choices and option.metavar not in _FILES]
+    return words, pattern(files), pattern(rest)
+
+
 def bash() -> str:
     """Give the script for bash."""
     names = " ".join(command.name for command in _shown())
+    words, files, rest = _values()
+    values = "\n".join(f'    {name}) words="{choices}" ;;' for name, choices in words.items())
     cases = "\n".join(f'    {command.name}) words="{" ".join(_words(command))}" ;;' for command in _shown())
     return f"""# bash completion for {PROGRAM}; put it into ~/.local/share/bash-completion/completions/{PROGRAM}
 _claude_syncctl() {{
   local current="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
   COMPREPLY=()
   case "$before" in
-    --keep) words="local remote both" ;;
-    --project|--folder|--passphrase-file|--credentials-file) compopt -o default; return ;;
-    --from|--for|--lines|-n) return ;;
+{values}
+    {files}) compopt -o default; return ;;
+    {rest}) return ;;
     *)
   if [ "$COMP_CWORD" -eq 1 ]; then
     words="{names} --help"
@@ -64,6 +94,8 @@ complete -F _claude_syncctl {PROGRAM}"""
 def zsh() -> str:
     """Give the script for zsh."""
     names = "\n".join(f"    {_quoted(f'{command.name}:{command.about}')}" for command in _shown())
+    words, files, rest = _values()
+    values = "\n".join(f"    {name}) compadd {choices}; return ;;" for name, choices in words.items())
     cases = "\n".join(f"    {command.name}) compadd -- {' '.join(_words(command))} ;;" for command in _shown())
     return f"""#compdef {PROGRAM}
 # zsh completion for {PROGRAM}; put it into a folder of $fpath under the name _{PROGRAM}
@@ -77,9 +109,9 @@ _claude_syncctl() {{
     return
   fi
   case "$words[CURRENT-1]" in
-    --keep) compadd local remote both; return ;;
-    --project|--folder|--passphrase-file|--credentials-file) _files; return ;;
-    --from|--for|--lines|-n) return ;;
+{values}
+    {files}) _files; return ;;
+    {rest}) return ;;
   esac
   case "$words[2]" in
 {cases}
@@ -102,6 +134,7 @@ def fish() -> str:
         for option in command.options:
             short = f" -s {option.short[1:]}" if option.short else ""
             value = f" -x -a '{' '.join(option.choices)}'" if option.choices else " -r" if option.metavar else ""
+            value += " -F" if option.metavar in _FILES else ""
             lines.append(f"{here} -l {option.name[2:]}{short}{value} -d {_quoted(option.about)}")
     return "\n".join(lines)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from claude_syncd.ctl.store_choice import Choice
     from claude_syncd.local.device import Device
 
-_COMMAND = Command(
+COMMAND = Command(
     "init",
     "set up this device: choose a store, create a vault there or join the one that is there",
     options=(
@@ -64,7 +64,7 @@ class _Wanted:
 
 def run(arguments: Sequence[str]) -> int:
     """Do it. Raises SyncError and its kin; then nothing on this device has changed."""
-    taken = given(_COMMAND, arguments)
+    taken = given(COMMAND, arguments)
     if taken is None:
         return 0
     named = [name for name in _SECRETS if taken.has(name)]

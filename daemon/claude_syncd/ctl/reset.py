@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from claude_syncd.ctl.options import Given
     from claude_syncd.store.base import Store
 
-_COMMAND = Command(
+COMMAND = Command(
     "reset",
     "forget this device's state (--local), delete the whole vault for every device (--remote)",
     options=(
@@ -33,7 +33,7 @@ _COMMAND = Command(
 
 def run(arguments: Sequence[str]) -> int:
     """Do it. Raises SyncError and its kin; AlreadyRunning while a daemon runs."""
-    taken = given(_COMMAND, arguments)
+    taken = given(COMMAND, arguments)
     if taken is None:
         return 0
     if not taken.has("--local") and not taken.has("--remote"):

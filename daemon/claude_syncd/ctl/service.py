@@ -23,7 +23,7 @@ CARRIED = ("CLAUDE_CONFIG_DIR", "CLAUDE_SYNC_HOME")
 """Variables that the service gets from the shell that installs it: without them it would sync another folder."""
 
 
-_COMMAND = Command(
+COMMAND = Command(
     "service",
     "have systemd or launchd start the daemon at login and keep it running",
     words="install|uninstall|start|stop|status",
@@ -37,11 +37,11 @@ _COMMAND = Command(
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the words after `service` say. Raises SyncError and its kin."""
-    taken = given(_COMMAND, arguments)
+    taken = given(COMMAND, arguments)
     if taken is None:
         return 0
     if not taken.words:
-        raise usage_error(_COMMAND, "service needs to know what to do: install, uninstall, start, stop or status")
+        raise usage_error(COMMAND, "service needs to know what to do: install, uninstall, start, stop or status")
     places = Places.from_environment()
     host = service_host(places)
     action = taken.words[0]

@@ -21,7 +21,6 @@ from claude_syncd.crypto.keys import load_keys, save_keys
 from claude_syncd.errors import LocalError, NoSuchPlace, StoreError, StoreRefused, SyncError
 from claude_syncd.local import device as devices
 from claude_syncd.local import keychain
-from claude_syncd.local.device import Device
 from claude_syncd.local.private_file import make_private_folder, write_private
 from claude_syncd.store.open import StoreOptions, open_store
 from claude_syncd.store.place import place_of

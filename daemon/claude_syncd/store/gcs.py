@@ -100,10 +100,12 @@ class GcsStore:
         md5 = await asyncio.to_thread(_md5, data) if len(data) > _LARGE else _md5(data)
 
         async def request(client: Client) -> None:
+            from claude_syncd.store import over_http  # noqa: PLC0415 - imports aiohttp; done already by _connected
+
             answer = await client.storage.upload(
                 self._options.bucket,
                 self._prefix + name,
-                data,
+                over_http.Body(data),
                 content_type="application/octet-stream",
                 # Both are changed by the library: they are new for each request.
                 parameters={"fields": "size,md5Hash", **({"ifGenerationMatch": "0"} if if_absent else {})},
@@ -253,7 +255,7 @@ class GcsStore:
                 if had and client.token is not None and gcs_errors.is_unauthorized(error):
                     client.token.forget()
                     continue
-                raise gcs_errors.translate(error, self.address, name) from error
+                raise gcs_errors.translate(error, self.address, name) from gcs_errors.showable(error)
             else:
                 return result
             finally:

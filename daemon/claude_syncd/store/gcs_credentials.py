@@ -95,7 +95,8 @@ class OneToken(Token):
                 async with asyncio.timeout(self._patience):
                     bought = await self.refresh(timeout=max(1, int(self._patience)))
             except (*FAILURES, KeyError, TypeError) as error:
-                raise NoToken(error, machine=not self.service_data) from error
+                # Without its cause: that one quotes the server, which may quote the request.
+                raise NoToken(error, machine=not self.service_data) from None
             self.access_token = bought.value
             self._until = time.time() + FRESH * bought.expires_in
 

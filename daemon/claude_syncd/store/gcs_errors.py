@@ -135,6 +135,11 @@ def left(error: Exception) -> bool:
     return not isinstance(error, NoToken) and over_http.left(error)
 
 
+def showable(error: Exception) -> Exception | None:
+    """`error` as the cause of ours, or None if its traceback would quote the server, which may quote the request."""
+    return None if isinstance(error, aiohttp.ClientResponseError) else error
+
+
 def is_unauthorized(error: Exception) -> bool:
     """Whether the store did not accept the token."""
     return isinstance(error, aiohttp.ClientResponseError) and error.status == 401

@@ -14,6 +14,7 @@ import asyncio
 import random
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from claude_syncd.errors import StoreError, StoreRefused, StoreUnavailable
@@ -38,6 +39,8 @@ NEVER_CHANGE = ("roster/", "devices/")
 """How the names of objects begin that are written once: what is here of them needs no asking."""
 BATCH = 48 * 1024 * 1024
 """Bytes after which a push takes no more objects; the last may go beyond."""
+MANY = 2000
+"""Changes that a push takes."""
 ATTEMPTS = 20
 PAUSE, LONGEST_PAUSE = 0.05, 1.0
 
@@ -70,7 +73,7 @@ class GitStore:
         """See Store."""
         name_parts(name)
         check_size(name, len(data))
-        await self._change(name, data, if_absent)
+        await self._change(name, bytes(data), if_absent)
 
     async def get(self, name: str, span: Span | None = None) -> bytes:
         """See Store. What never changes and is here is not asked for, even if somebody has deleted it meanwhile."""
@@ -113,7 +116,8 @@ class GitStore:
                     await branch.remake(broken)
                     continue
                 if await branch.push(Tip(commit, tip.tree), 0):
-                    await self._mirror.tidy(commit)
+                    with suppress(StoreError):  # what is wrong with the mirror is met again where it matters
+                        await self._mirror.tidy(commit)
                     return
         raise self._outrun()
 
@@ -187,7 +191,7 @@ class GitStore:
 
     def _take(self) -> Sequence[Change]:
         size, count = 0, 0
-        while count < len(self._waiting) and size < BATCH:
+        while count < min(MANY, len(self._waiting)) and size < BATCH:
             size += self._waiting[count].size
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]

@@ -68,7 +68,7 @@ async def git_version(env: Mapping[str, str]) -> tuple[int, int]:
 
 async def users_settings() -> list[Setting]:
     """What the user's and the system's configuration say. Raises StoreRefused if it can't be read."""
-    env = {name: value for name, value in os.environ.items() if name.startswith("GIT_CONFIG")}
+    env = {name: value for name, value in os.environ.items() if name.startswith("GIT_CONFIG_")}
     # Without a repository, so that none is looked for: /dev/null is none.
     env = {**environment({}), **env, "GIT_DIR": "/dev/null"}
     env["GIT_CONFIG_NOSYSTEM"] = os.environ.get("GIT_CONFIG_NOSYSTEM", "0")

@@ -7,6 +7,7 @@ as well; only lines of git's own are shown, and those without user names, passwo
 from __future__ import annotations
 
 import re
+import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from claude_syncd.errors import StoreError, StoreRefused, StoreUnavailable
@@ -58,6 +59,9 @@ _LOCAL: tuple[tuple[_Meaning, tuple[str, ...]], ...] = (
     (_Meaning(StoreRefused, "the file system is read-only", "mount it for writing"), ("Read-only file system",)),
 )
 _UNKNOWN = _Meaning(StoreUnavailable, "git failed", "`git ls-remote` with this URL may tell more")
+NOT_GIT = _Meaning(
+    StoreUnavailable, "the answer is not one of git", "check the URL, and that no login page is in the way"
+)
 _DAMAGED = _Meaning(StoreRefused, "the repository is damaged", "run `git fsck` in the repository, or use a new one")
 
 # In this order: the first row that has a word of what git said.
@@ -104,6 +108,7 @@ _TABLE: tuple[tuple[_Meaning, tuple[str, ...]], ...] = (
         (
             *("hook declined", "protected branch", "rule violations", "GH006", "GH013", "prohibited by Gerrit"),
             *("deny updating", "denying (non-fast-forward|ref)", r"remote rejected.*\(non-fast-forward", "force-push"),
+            "currently checked out",
         ),
     ),
     (_Meaning(StoreRefused, "permission denied", _WRITE), ("(error:|HTTP) 403",)),
@@ -131,10 +136,16 @@ _TABLE: tuple[tuple[_Meaning, tuple[str, ...]], ...] = (
         ("error: 407", "response 407", "HTTP code 407"),
     ),
     (
+        _Meaning(
+            StoreUnavailable, "the answer is not one of git", "check the URL, and that no login page is in the way"
+        ),
+        ("not valid: is this a git repository",),
+    ),
+    (
         _Meaning(StoreRefused, "there is no such repository", _NO_REPOSITORY),
         (
             *("repository .*not found", "does not appear to be a git repository", "error: (404|410)"),
-            *("is this a git repository", "project you were looking for"),
+            "project you were looking for",
         ),
     ),
     (
@@ -193,7 +204,9 @@ def translate(done: Done, remote: Remote, address: str) -> StoreError:
 
 
 def local_failure(done: Done) -> StoreError:
-    """Our error for a command that failed in the mirror: what is wrong with the disk, else MirrorBroken."""
+    """Our error for a command that failed in the mirror: if it wasn't ended, or the disk to blame, MirrorBroken."""
+    if done.silent or done.code in {-signal.SIGKILL, -signal.SIGTERM}:
+        return StoreUnavailable("git was ended before it had done its work", hint="it is tried again")
     for meaning, words in _PATTERNS[: len(_LOCAL)]:
         if words.search(done.said):
             return meaning.kind(f"the private copy of the repository is stuck: {meaning.what}", hint=meaning.hint)
@@ -201,6 +214,7 @@ def local_failure(done: Done) -> StoreError:
 
 
 def _meaning(said: str) -> _Meaning:
+    said = "\n".join(line for line in said.splitlines() if " packet: " not in line)
     return next((meaning for meaning, words in _PATTERNS if words.search(said)), _UNKNOWN)
 
 

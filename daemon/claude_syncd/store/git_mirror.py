@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.errors import StoreRefused, StoreUnavailable
 from claude_syncd.store.git_config import OLDEST, SETTINGS, git_version
-from claude_syncd.store.git_errors import local_failure
+from claude_syncd.store.git_errors import MirrorBroken, local_failure
 from claude_syncd.store.git_run import LONGEST, environment, run_git
 from claude_syncd.store.git_tree import Blob, Tree, parse_tree
 
@@ -100,7 +100,10 @@ class Mirror:
             raise StoreRefused("the branch has too many files in it", hint="use a branch of its own for the vault")
         if done.code:
             raise local_failure(done)
-        return await asyncio.to_thread(parse_tree, done.out, prefix)
+        try:
+            return await asyncio.to_thread(parse_tree, done.out, prefix)
+        except ValueError:  # git says BAD in the place of a size
+            raise MirrorBroken("the private copy of the repository lacks an object") from None
 
     async def blob(self, oid: str, start: int, length: int) -> bytes:
         """`length` bytes of a blob, which must have them. Raises MirrorBroken if it isn't here."""

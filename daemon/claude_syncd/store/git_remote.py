@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claude_syncd.errors import StoreRefused
+from claude_syncd.errors import StoreRefused, StoreUnavailable
 from claude_syncd.store.git_config import network_environment, served, settings_file, users_settings
-from claude_syncd.store.git_errors import MirrorBroken, arrived, suspect, translate
+from claude_syncd.store.git_errors import NOT_GIT, MirrorBroken, arrived, suspect, translate
 from claude_syncd.store.git_mirror import FETCHED
 from claude_syncd.store.git_run import run_git
 
@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 STALE_LOCK = 60.0
 """Seconds after which a lock in a repository on this device is taken for one of a killed push: git needs far less."""
 
+_TO_ASK = {"GIT_DIR": "/dev/null", "GIT_TRACE_PACKET": "2"}
+"""In no repository, since the mirror may be damaged; and showing the packets that only git's own servers send."""
+_PACKETS = " packet: "
+
 _NO_BRANCH = re.compile(r"couldn't find remote ref")
-_NOT_SHALLOW = re.compile(r"does not support shallow|shallow capabilities")
+_NOT_SHALLOW = re.compile(r"Server does not support shallow")
 _OTHER_HASH = re.compile(r"hash algorithm|mismatched algorithms|unknown object format")
 _OTHER = {"sha1": "sha256", "sha256": "sha1"}
 _LOST_RACE = re.compile(
@@ -66,13 +70,13 @@ class Host:
         self._now = now
         self._ref = f"refs/heads/{options.branch}"
         self._env: dict[str, str] | None = None
-        self._depth = ("--depth=1",)
+        self._depth: tuple[str, ...] = ("--depth=1",)
         self._lock: tuple[tuple[Path, int, int], float] | None = None
 
     async def tip(self) -> str | None:
         """The branch's commit now; None if there is no such branch."""
         words = ("ls-remote", *self._serving("upload-pack"), self._remote.url, self._ref)
-        done = await self._run(*words, env={"GIT_DIR": "/dev/null"})  # in no repository: the mirror may be damaged
+        done = await self._run(*words, env=_TO_ASK)
         if done.code:
             raise await self._failed("head", done)
         self._report("head", 0, 0)
@@ -80,6 +84,9 @@ class Host:
             oid, _, ref = line.partition("\t")
             if ref == self._ref:
                 return oid
+        if _PACKETS not in done.said:
+            # To git, an empty page of anybody's is a repository without branches.
+            raise StoreUnavailable(f"{self._address}: {NOT_GIT.what}", hint=NOT_GIT.hint)
         return None
 
     async def fetch(self) -> str | None:
@@ -87,7 +94,7 @@ class Host:
         words = ("fetch", "--progress", "--force", "--no-tags", "--no-auto-gc", "--no-recurse-submodules")
         names = (*self._serving("upload-pack"), self._remote.url, f"+{self._ref}:{FETCHED}")
         done = await self._run(*words, *self._depth, *names)
-        if done.code and (self._depth and _NOT_SHALLOW.search(done.said)):
+        if done.code and self._depth and _NOT_SHALLOW.search(done.said):
             self._depth = ()
             done = await self._run(*words, *names)
         if done.code and await self._mirror.sweep():
@@ -96,13 +103,16 @@ class Host:
                 await self._mirror.sweep()
         if done.code and _NO_BRANCH.search(done.said):
             self._report("get", 0, 0)
+            if await self.tip() is not None:
+                raise StoreUnavailable(f"{self._address}: the branch comes and goes")
             return None
         if done.code:
             raise await self._failed("get", done)
         return await self._mirror.fetched()
 
     async def push(self, old: str | None, new: str, size: int) -> bool:
-        """Make the branch, which is at `old` (None: isn't there), point to `new`, whose objects have `size` bytes.
+        """Make the branch, which is at `old` (None: isn't there), point to `new`, whose objects have `size` bytes; if
+        `new` is empty, remove it.
 
         False if it is not at `old` any more. When this returns True, the host has accepted it.
         """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from claude_syncd.errors import StoreRefused
+from claude_syncd.errors import StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +36,6 @@ _QUIET = {
     "SSH_ASKPASS_REQUIRE": "never",
     "GCM_INTERACTIVE": "never",
     "GIT_ALLOW_PROTOCOL": "file:http:https:ssh",
-    "GIT_PROTOCOL_FROM_USER": "0",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_ATTR_NOSYSTEM": "1",
@@ -80,7 +79,7 @@ async def run_git(
     """Run `git` with `words`, fed with `feed`. Of its output `most` bytes are wanted, the first `skip` left out.
 
     A command with more output is ended there, and `cut`. Nothing of it runs on when this returns or is cancelled.
-    Raises StoreRefused where there is no git.
+    Raises StoreRefused where there is no git, StoreUnavailable where there is no room for another process.
     """
     pieces = tuple(feed)
     try:
@@ -95,15 +94,18 @@ async def run_git(
             start_new_session=True,
             limit=_PIECE,
         )
-    except OSError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise StoreRefused(f"git can't be run: {error.strerror}", hint="install git, in a folder of PATH") from error
+    except OSError as error:
+        raise StoreUnavailable(f"git can't be run: {error.strerror}", hint="close other programs") from error
     out, said = _Wanted(skip, most), _Tail()
     silent, ended = False, False
     try:
         async with asyncio.timeout(LONGEST), asyncio.timeout(patience) as deadline:
 
             def took(sink: _Wanted | _Tail, data: bytes) -> None:
-                deadline.reschedule(asyncio.get_running_loop().time() + patience)
+                if not deadline.expired():
+                    deadline.reschedule(asyncio.get_running_loop().time() + patience)
                 sink.take(data)
                 if out.cut:
                     _signal(process, signal.SIGKILL)
@@ -120,7 +122,10 @@ async def run_git(
     finally:
         if not ended:
             await _end(process)
-    return Done(process.returncode or 0, bytes(out.kept), said.text, cut=out.cut, silent=silent)
+    code = process.returncode or 0
+    if silent and code == 0:  # its output isn't whole, whatever it says
+        code = -signal.SIGKILL
+    return Done(code, bytes(out.kept), said.text, cut=out.cut, silent=silent)
 
 
 class _Wanted:
@@ -176,8 +181,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """See that nothing of it is left: neither itself nor what it started, even if that took no notice."""
     if process.returncode is None:
         _signal(process, signal.SIGTERM)
-    with suppress(TimeoutError):
-        await _drained(process)
+        with suppress(TimeoutError):
+            await _drained(process)
     _signal(process, signal.SIGKILL)
     with suppress(TimeoutError):
         await _drained(process)

@@ -24,14 +24,18 @@ class Blob:
 
 @dataclass(slots=True)
 class Tree:
-    """Objects by name (relative to the store's prefix), and their names in order. Shared ones are not changed."""
+    """Objects by name (relative to the store's prefix), and their names in order. Shared ones are not changed.
+
+    `foreign`: how many other things are there, which somebody else must have put there.
+    """
 
     blobs: dict[str, Blob] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    foreign: int = 0
 
     def copy(self) -> Tree:
         """One that can be changed."""
-        return Tree(dict(self.blobs), list(self.names))
+        return Tree(dict(self.blobs), list(self.names), self.foreign)
 
     def put(self, name: str, blob: Blob) -> None:
         """Add or replace an object."""
@@ -63,11 +67,13 @@ class Tree:
 def parse_tree(listing: bytes, prefix: str) -> Tree:
     """The objects below `prefix` (empty, or ending in a slash) of `git ls-tree -r -z -l`, whatever else it lists.
 
-    Links, executables, submodules, and names that no object has, were put there by somebody else.
+    Links, executables, submodules, and names that no object has, were put there by somebody else. Raises ValueError
+    for an object without a size.
     """
     blobs: dict[str, Blob] = {}
     start = prefix.encode()
-    for entry in listing.split(b"\0"):
+    entries = [entry for entry in listing.split(b"\0") if entry]
+    for entry in entries:
         facts, _, path = entry.partition(b"\t")
         words = facts.split()
         if len(words) != 4 or words[0] != _ORDINARY or words[1] != b"blob" or not path.startswith(start):
@@ -76,4 +82,4 @@ def parse_tree(listing: bytes, prefix: str) -> Tree:
         parts = name.split("/")
         if parts[0] != RESERVED and all(map(is_part, parts)):
             blobs[name] = Blob(words[2].decode(), int(words[3]))
-    return Tree(blobs, sorted(blobs))
+    return Tree(blobs, sorted(blobs), len(entries) - len(blobs))

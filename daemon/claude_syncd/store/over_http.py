@@ -5,6 +5,7 @@ Importing this takes long (aiohttp): a store does it in a thread, at its first c
 
 from __future__ import annotations
 
+import io
 import re
 import ssl
 import urllib.request
@@ -39,6 +40,21 @@ class Meaning(NamedTuple):
         if issubclass(self.kind, StoreUnavailable):
             return self.kind(message, hint=self.hint, retry_after=retry_after)
         return self.kind(message, hint=self.hint)
+
+
+class Body(io.BytesIO):
+    """Bytes to upload, read in pieces so that the loop is never busy with them for long.
+
+    To learn their number aiohttp asks for a buffer, for which a plain BytesIO copies them all: 32 MiB took 100 ms.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._data = data
+
+    def getbuffer(self) -> memoryview:
+        """See BytesIO; this one is for reading only."""
+        return memoryview(self._data)
 
 
 class Redirected(aiohttp.ClientError):

@@ -148,7 +148,11 @@ class S3Store:
         async def request() -> None:
             # A large body goes in pieces, so that the loop is never busy with it for long.
             body = io.BytesIO(data) if len(data) > _LARGE else data
-            await client.put_object(Bucket=self._options.bucket, Key=self._prefix + name, Body=body, **arguments)
+            answer = await client.put_object(
+                Bucket=self._options.bucket, Key=self._prefix + name, Body=body, **arguments
+            )
+            if "ETag" not in answer:  # a login page says 200 to anything
+                raise self._not_s3()
 
         await self._call("put", name, request, size=len(data), up=len(data))
 
@@ -161,11 +165,14 @@ class S3Store:
 
         page = await self._call("list", "", request)
         if "IsTruncated" not in page:  # to the client, any XML is a listing, be it without entries
-            raise StoreUnavailable(
-                f"{self.address}: the answer is not one of S3",
-                hint="check the endpoint, and that no login page of a network is in the way",
-            )
+            raise self._not_s3()
         return page
+
+    def _not_s3(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.address}: the answer is not one of S3",
+            hint="check the endpoint, and that no login page of a network is in the way",
+        )
 
     async def _call(
         self,

@@ -12,6 +12,8 @@ from aiobotocore.session import AioSession  # type: ignore[import-untyped]  # it
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # it has no types
 from botocore.loaders import create_loader  # type: ignore[import-untyped]  # it has no types
 
+from claude_syncd.store.over_http import Redirected
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -57,6 +59,7 @@ async def new_client(
     async with session.create_client("s3", config=config, **_arguments(options, keys=keys)) as client:
         client.meta.events.register("before-send.s3.PutObject", _without_expect)
         client.meta.events.register("before-call.s3.HeadBucket", _without_asking)
+        client.meta.events.register_first("needs-retry.s3", _from_elsewhere)
         yield client
 
 
@@ -88,3 +91,14 @@ def _without_asking(**_: Any) -> None:
     question is redirected too, as a network's login page does, it would ask about that, and so on without end.
     """
     raise ClientError({"Error": {"Code": "NotAsked"}, "ResponseMetadata": {"HTTPHeaders": {}}}, "HeadBucket")
+
+
+def _from_elsewhere(response: tuple[Any, Any] | None = None, **_: Any) -> None:
+    """Raise Redirected for an answer that another address gave. The HTTP client goes where it is sent, and makes a GET
+    of an upload: the login page of a network would pass for the answer of a server that has stored it.
+    """
+    if response is None:
+        return
+    raw = response[0].raw
+    if any(earlier is not raw for earlier in raw.history):  # one that says no place stands there itself
+        raise Redirected

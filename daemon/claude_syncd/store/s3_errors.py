@@ -21,6 +21,7 @@ from claude_syncd.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from claude_syncd.store.over_http import Redirected
 from claude_syncd.store.s3 import BeyondEnd, NoConditions
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _BY_CODE: dict[str, _Meaning] = {
     "NotImplemented": _Meaning(NoConditions, "the server does not do what was asked of it"),
     "NoSuchBucket": _Meaning(NoSuchPlace, "there is no such bucket", "create the bucket, or correct its name"),
     "BucketAlreadyExists": _Meaning(StoreRefused, "somebody else has a bucket of that name", "choose another name"),
+    "BucketNotEmpty": _Meaning(StoreRefused, "there is something in the bucket", "it stays as it is"),
     "TooManyBuckets": _Meaning(StoreRefused, "the account may have no more buckets", "use one that is there"),
     "InvalidBucketName": _Meaning(StoreRefused, "no bucket can have that name", "correct the bucket's name"),
     "InvalidAccessKeyId": _Meaning(StoreRefused, "the access key is not known there", _KEYS),
@@ -124,6 +126,7 @@ _NO_NAME = _Meaning(
 # In this order: the first class that fits.
 _BY_CLASS: tuple[tuple[type[Exception], _Meaning], ...] = (
     (ResponseParserError, _NOT_S3),
+    (Redirected, _MOVED),
     (boto.NoCredentialsError, _Meaning(StoreRefused, "there are no credentials", _OWN_CREDENTIALS)),
     (boto.PartialCredentialsError, _Meaning(StoreRefused, "half of the credentials is missing", _OWN_CREDENTIALS)),
     (boto.ProfileNotFound, _Meaning(StoreRefused, "there is no such profile", "see `aws configure list-profiles`")),

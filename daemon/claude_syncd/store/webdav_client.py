@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 import re
 import ssl
 from dataclasses import dataclass
@@ -135,8 +134,7 @@ class Client:
                     method,
                     url,
                     headers=headers,
-                    # A large body goes in pieces, so that the loop is never busy with it for long.
-                    data=io.BytesIO(data) if len(data) > _LARGE else data or None,
+                    data=over_http.Body(data) if len(data) > _LARGE else data or None,
                     allow_redirects=False,
                     middlewares=(*self._middlewares, wire),
                 ) as response,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -194,7 +195,8 @@ async def test_why_there_is_no_token(
         await counting.get("vault.json")
     assert type(raised.value) is kind
     assert word in f"{raised.value} {raised.value.hint}"
-    assert "secret-key" not in f"{raised.value} {raised.value.hint}"
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "secret-key" not in f"{raised.value} {raised.value.hint} {shown}"
     assert len(server.requests) == 1  # the library would try five times
     assert counting.snapshot().get == 0
 

@@ -182,11 +182,14 @@ async def test_changes_of_one_name_that_wait_together_are_made_in_their_order(st
     assert [info.name for info in await store.list("")] == ["keys/a.age"]
 
 
-async def test_a_push_takes_only_so_many_bytes(store: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_push_takes_only_so_much(store: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(git_store, "BATCH", 1500)
     await asyncio.gather(*(store.put(f"devices/ab/packs/{n}", bytes(1000)) for n in range(5)))
     traffic = store.snapshot()
     assert (traffic.put, traffic.bytes_up) == (3, 5000)
+    monkeypatch.setattr(git_store, "MANY", 2)
+    await asyncio.gather(*(store.delete(f"devices/ab/packs/{n}") for n in range(5)))
+    assert store.snapshot().put == 6
 
 
 async def test_large_objects_come_back_whole_and_in_part(store: Counting, other: GitStore) -> None:

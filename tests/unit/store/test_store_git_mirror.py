@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -110,6 +111,11 @@ def lose_objects(mirror: Path) -> None:
     shutil.rmtree(mirror / "objects")
 
 
+def lose_a_blob(mirror: Path) -> None:
+    oid = git("hash-object", "--stdin", feed=b"12345")
+    (mirror / "objects" / oid[:2] / oid[2:]).unlink()
+
+
 def lose_head(mirror: Path) -> None:
     (mirror / "HEAD").unlink()
 
@@ -126,12 +132,18 @@ def lose_all(mirror: Path) -> None:
     shutil.rmtree(mirror)
 
 
-DAMAGE = [empty, cut_packs, lose_objects, lose_head, garble_head, garble_config, lose_all]
+DAMAGE = [empty, cut_packs, lose_objects, lose_a_blob, lose_head, garble_head, garble_config, lose_all]
 
 
 @pytest.mark.parametrize(
     ("damage", "restarted"),
-    [*((damage, False) for damage in DAMAGE), (cut_packs, True), (lose_head, True), (garble_config, True)],
+    [
+        *((damage, False) for damage in DAMAGE),
+        (cut_packs, True),
+        (lose_a_blob, True),
+        (lose_head, True),
+        (garble_config, True),
+    ],
 )
 async def test_a_damaged_mirror_is_made_anew(
     options: GitOptions, other: GitStore, damage: Callable[[Path], None], restarted: bool
@@ -214,15 +226,14 @@ async def test_what_was_read_from_and_is_gone_is_no_damage(
     assert (options.mirror / "FETCH_HEAD").exists()  # the mirror is the one that it was
 
 
-def children(pid: int) -> list[int]:
+def pushes() -> list[int]:
+    """The processes of git that this one has started to push."""
     found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            words = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(words[1]) == pid:
-            found.append(int(status.parent.name))
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = (place / "stat").read_text().rpartition(")")[2].split()[1]
+            if parent == str(os.getpid()) and b"\0push\0" in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
     return found
 
 
@@ -233,8 +244,8 @@ async def test_git_killed_in_the_middle_of_a_push(server: GitHttpServer) -> None
     with server.held("POST .*receive-pack") as reached:
         task = asyncio.create_task(store.put(NEXT, b"678"))
         assert await asyncio.to_thread(reached.wait, 30)
-        for child in children(os.getpid()):
-            os.killpg(child, signal.SIGKILL)
+        [process] = pushes()
+        os.killpg(process, signal.SIGKILL)
         with pytest.raises(StoreUnavailable):
             await task
     assert await store.get(LOG) == b"12345"
@@ -248,11 +259,11 @@ async def test_a_caller_that_gives_up_in_the_middle_of_a_push_leaves_no_process(
     with server.held("POST .*receive-pack") as reached:
         task = asyncio.create_task(store.put(LOG, b"12345"))
         assert await asyncio.to_thread(reached.wait, 30)
-        assert children(os.getpid())
+        assert pushes()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not children(os.getpid())
+        assert not pushes()
     await store.put(NEXT, b"678")
     assert NEXT in {info.name for info in await store.list("")}
 

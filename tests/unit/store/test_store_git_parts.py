@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_syncd.errors import StoreUnavailable
 from claude_syncd.store.git_change import Change, plan
 from claude_syncd.store.git_run import environment, run_git
 from claude_syncd.store.git_tree import Blob, Tree, parse_tree
@@ -74,6 +76,21 @@ async def test_a_command_that_shows_none_is_given_up(env: dict[str, str]) -> Non
     assert done.out == b"begin\n"
 
 
+async def test_a_command_that_was_given_up_has_failed_whatever_it_says(env: dict[str, str]) -> None:
+    done = await run_git("trap 'exit 0' TERM; echo begin; while :; do sleep 0.05; done", env=env, patience=0.3)
+    assert done.silent
+    assert done.code != 0
+
+
+async def test_a_process_may_be_one_too_many(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def spawn(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("asyncio.create_subprocess_exec", spawn)
+    with pytest.raises(StoreUnavailable, match="can't be run"):
+        await run_git("true", env=env)
+
+
 async def test_something_left_behind_does_not_change_how_a_command_ended(env: dict[str, str]) -> None:
     done = await run_git("sleep 60 & echo end; exit 4", env=env, patience=0.3)
     assert (done.code, done.out, done.silent) == (4, b"end\n", False)
@@ -96,7 +113,7 @@ def test_a_listing_is_parsed_below_a_prefix() -> None:
         b"100644 blob 11 5\tp/b\x00100644 blob 22      7\tp/a/x\x00100644 blob 33 1\tpq\x00"
         b"100644 blob 44 1\tp/tmp/x\x00100644 blob 55 1\tp/../x\x00160000 commit 66 -\tp/sub\x00100644 blob 77\x00"
     )
-    assert parse_tree(listing, "p/") == Tree({"b": Blob("11", 5), "a/x": Blob("22", 7)}, ["a/x", "b"])
+    assert parse_tree(listing, "p/") == Tree({"b": Blob("11", 5), "a/x": Blob("22", 7)}, ["a/x", "b"], 5)
     assert parse_tree(listing, "").names == ["p/a/x", "p/b", "p/tmp/x", "pq"]
     assert parse_tree(b"", "") == Tree()
 

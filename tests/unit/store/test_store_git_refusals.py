@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from certificate import make_certificate
 from git_http import GitHttpServer, Instead
 from git_place import git, git_options
 from s3_server import free_port, wait_until
@@ -18,12 +19,9 @@ from s3_server import free_port, wait_until
 from claude_syncd.errors import StoreError, StoreRefused, StoreUnavailable
 from claude_syncd.store.count import Counting, Traffic
 from claude_syncd.store.git import GitStore
-from claude_syncd.store.git_errors import MirrorBroken, arrived, local_failure, suspect, translate
-from claude_syncd.store.git_run import Done
-from claude_syncd.store.git_url import parse_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from claude_syncd.store.options import GitOptions
 
@@ -54,10 +52,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def refusal(options: GitOptions, *methods: str) -> StoreError:
-    """The error of each method (of all, if none is named), which it gives after one request at most."""
+    """The error of each method (of all, if none is named); none of them shows a secret."""
     counting = Counting(GitStore(options))
     errors: list[StoreError] = []
-    calls = {
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
         "get": lambda: counting.get("vault.json"),
         "list": lambda: counting.list(""),
         "put": lambda: counting.put("vault.json", b"data"),
@@ -223,11 +221,7 @@ async def test_a_server_without_shallow_clones(server: GitHttpServer, options: G
 
 
 async def test_a_certificate_that_nobody_knows(tmp_path: Path, home: Path) -> None:
-    certificate = tmp_path / "certificate"
-    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run(
-        ["openssl", *words.split(), "-keyout", certificate, "-out", certificate], check=True, capture_output=True
-    )
+    certificate = make_certificate(tmp_path)
     server = GitHttpServer(certificate)
     server.start()
     try:
@@ -248,6 +242,31 @@ async def test_nobody_listens(options: GitOptions) -> None:
         with pytest.raises(StoreUnavailable, match="no connection"):
             await counting.get("vault.json")
         assert counting.snapshot() == Traffic()
+
+
+@pytest.mark.parametrize("page", [b"", b"<html>welcome</html>\n", b"0000", b"\n"])
+@pytest.mark.parametrize("kind", ["text/html", "application/x-git-upload-pack-advertisement"])
+async def test_a_login_page_is_no_empty_repository(
+    server: GitHttpServer, options: GitOptions, page: bytes, kind: str
+) -> None:
+    server.instead.append(Instead("GET", 200, {"Content-Type": kind}, page))
+    error = await refusal(options, "get", "list", "put", "delete")
+    assert isinstance(error, StoreUnavailable)
+
+
+async def test_a_login_page_that_comes_later_is_no_empty_repository(server: GitHttpServer, options: GitOptions) -> None:
+    store, other = GitStore(options), GitStore(replace(options, mirror=options.mirror.with_name("other")))
+    await store.put(LOG, b"12345")
+    await other.put("vault.json", b"{}")
+    server.instead.append(Instead("POST .*upload-pack", 200, {"Content-Type": "text/html"}))
+    with pytest.raises(StoreUnavailable):
+        await store.list("")
+    server.instead[:] = [Instead("GET", 200, {"Content-Type": "text/html"})]
+    for call in (store.list(""), store.put("vault.json", b"mine", if_absent=True)):
+        with pytest.raises(StoreUnavailable):
+            await call
+    server.instead.clear()
+    assert len(list(await store.list(""))) == 2
 
 
 async def test_many_readers_share_a_failure(options: GitOptions) -> None:
@@ -331,86 +350,3 @@ async def test_ssh_asks_nothing_and_the_users_way_of_calling_it_counts(
     (home / ".gitconfig").unlink()
     monkeypatch.setenv("GIT_SSH", str(tmp_path / "other"))
     assert "BatchMode" not in await words()
-
-
-SAID = [
-    # What GitHub, GitLab, Gitea, OpenSSH, curl and git itself say.
-    ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", StoreRefused, "no such repository"),
-    ("remote: The project you were looking for could not be found", StoreRefused, "no such repository"),
-    ("fatal: remote error: is this a git repository?", StoreRefused, "no such repository"),
-    ("ERROR: The key you are authenticating with has been marked as read only.", StoreRefused, "write is denied"),
-    ("ERROR: Permission to a/b.git denied to deploy key", StoreRefused, "write is denied"),
-    (
-        "remote: Write access to repository not granted.\nfatal: unable to access 'u': ... returned error: 403",
-        StoreRefused,
-        "write is denied",
-    ),
-    ("remote: This repository was archived so it is read-only.", StoreRefused, "archived"),
-    ("git@github.com: Permission denied (publickey).", StoreRefused, "no key"),
-    ("Host key verification failed.", StoreRefused, "host's key"),
-    ("remote: error: GH001: Large files detected.", StoreRefused, "too large"),
-    ("remote: fatal: pack exceeds maximum allowed size", StoreRefused, "too large"),
-    ("remote: Repository has exceeded its size limit", StoreRefused, "too large"),
-    ("error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413", StoreRefused, "too large"),
-    ("remote: error: GH006: Protected branch update failed", StoreRefused, "does not take"),
-    ("!\tx:refs/heads/b\t[remote rejected] (pre-receive hook declined)", StoreRefused, "does not take"),
-    ("!\tx:refs/heads/b\t[remote rejected] (protected branch hook declined)", StoreRefused, "does not take"),
-    ("fatal: unable to access 'u': Could not resolve host: nowhere", StoreUnavailable, "name is not known"),
-    ("ssh: Could not resolve hostname nowhere: Name or service not known", StoreUnavailable, "name is not known"),
-    ("ssh: connect to host h port 22: Connection timed out", StoreUnavailable, "no connection"),
-    ("ssh: connect to host h port 22: No route to host", StoreUnavailable, "no connection"),
-    ("fatal: unable to access 'u': gnutls_handshake() failed", StoreUnavailable, "no trusted connection"),
-    ("fatal: unable to access 'u': Received HTTP code 407 from proxy after CONNECT", StoreRefused, "proxy"),
-    ("kex_exchange_identification: Connection closed by remote host", StoreUnavailable, "connection broke"),
-    ("error: RPC failed; curl 18 transfer closed\nfatal: early EOF", StoreUnavailable, "connection broke"),
-    ("fatal: the remote end hung up unexpectedly", StoreUnavailable, "connection broke"),
-    ("remote: fatal: write error: No space left on device", StoreUnavailable, "disk is full"),
-    ("remote: error: insufficient permission for adding an object", StoreRefused, "permission denied"),
-    ("fatal: unable to create thread: Resource temporarily unavailable", StoreUnavailable, "git failed"),
-    ("remote: fatal: loose object 12 (stored in x) is corrupt", StoreRefused, "damaged"),
-    ("", StoreUnavailable, "git failed"),
-]
-
-
-@pytest.mark.parametrize(("said", "kind", "words"), SAID)
-def test_what_hosts_say_has_a_meaning(said: str, kind: type[StoreError], words: str) -> None:
-    for url in ("https://host/x", "git@host:x"):
-        error = translate(Done(128, b"", said), parse_remote(url), "address")
-        assert type(error) is kind
-        assert str(error).startswith("address: ")
-        assert words in str(error)
-        assert error.hint
-
-
-def test_only_gits_own_words_are_shown_and_without_secrets() -> None:
-    said = (
-        "remote: server\n"
-        "fatal: unable to access 'https://me:s3cret@host/x/': \x1b[31m\x07Could not resolve host: h\n"
-        "server"
-    )
-    error = str(translate(Done(128, b"", said), parse_remote("https://host/x"), "address"))
-    assert (
-        error
-        == "address: the host's name is not known (unable to access 'https://host/x/': [31mCould not resolve host: h)"
-    )
-    long = translate(Done(128, b"", f"fatal: {'x' * 999}"), parse_remote("https://host/x"), "address")
-    assert len(str(long)) < 250
-
-
-def test_what_did_not_arrive_is_no_request() -> None:
-    assert not arrived(Done(128, b"", "ssh: connect to host h port 22: Connection refused"))
-    assert arrived(Done(128, b"", "fatal: Authentication failed for 'u'"))
-    assert arrived(Done(-15, b"", "ssh: connect to host h port 22: Connection refused", silent=True))
-
-
-def test_only_what_has_no_other_reason_makes_the_mirror_suspect() -> None:
-    assert suspect(Done(128, b"", ""))
-    assert suspect(Done(128, b"", "fatal: bad object 12"))
-    assert not suspect(Done(128, b"", "fatal: Authentication failed for 'u'"))
-    assert not suspect(Done(-15, b"", "", silent=True))
-
-
-def test_a_failure_in_the_mirror_is_the_disks_or_its_own() -> None:
-    assert type(local_failure(Done(128, b"", "fatal: write error: No space left on device"))) is StoreUnavailable
-    assert type(local_failure(Done(128, b"", "error: unable to write: Read-only file system"))) is StoreRefused
-    assert type(local_failure(Done(128, b"", "fatal: not a tree object"))) is MirrorBroken

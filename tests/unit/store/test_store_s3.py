@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-ACCEPTED = Answer(200)
+ACCEPTED = Answer(200, headers={"ETag": '"0"'})
 XML = {"Content-Type": "application/xml"}
 
 

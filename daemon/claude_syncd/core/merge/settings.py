@@ -29,7 +29,8 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """A change from another device that waits here. `old`, `new`: JSON as spelled, None for a setting not there; for
     the user's eyes, never for a log.
 
-    `digest` names the setting with exactly the new value: what a user approves by it can't be swapped for another.
+    `digest` (SHA-256 in hex) names the setting with exactly the new value: what a user approves by it can't be swapped
+    for another.
     """
 
     setting: str
@@ -82,9 +83,8 @@ class _Applied(_Shared):
         wanted = keys.travel(path)
         if wanted is keys.Travel.PORTABLE or not keys.is_unit(path) or meaning(host) == meaning(result):
             return result
-        digest = hashlib.sha256("\0".join((*path, str(meaning(result)))).encode(errors="surrogatepass")).hexdigest()[
-            :16
-        ]
+        named = "\0".join((*path, str(meaning(result))))
+        digest = hashlib.sha256(named.encode(errors="surrogatepass")).hexdigest()
         if digest in self._approved:
             return result
         old, new = (None if node is None else spelled(node) for node in (host, result))

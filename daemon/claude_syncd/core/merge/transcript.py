@@ -169,6 +169,9 @@ class _Judge:
             return 1 if found.left.age > found.right.age else -1
         if found.left is not None or found.right is not None:
             return 1 if found.left is not None else -1
+        if found.same:  # the fork's title names one of them, the same one whichever came first
+            ours, theirs = (self._branches[side].device_name for side in (a, b))
+            return (ours > theirs) - (ours < theirs)
         return found.weight
 
     def _verdict(self, winner: int, side: int, *, nested: bool) -> How | int:

@@ -48,6 +48,11 @@ def test_of_two_spellings_of_one_prompt_the_longer_stays() -> None:
     assert union(short, long) == union(long, short) == long
 
 
+def test_of_two_spellings_as_long_as_each_other_the_same_one_stays_everywhere() -> None:
+    ours, theirs = prompt(1), prompt(1).replace(b"/app", b"/web")
+    assert union(ours, theirs) == union(theirs, ours) == theirs
+
+
 def test_lines_that_cannot_be_read_come_first_and_once() -> None:
     broken = [b'{"display":"x"}\n', b'{"display":"x","timestamp":"1"}\n', b'{"torn', b"\0\0\n", b"\xff\n", b"[]\n"]
     content = union(prompt(1), *broken, b"".join(broken[:3]), b"\n \r\n")

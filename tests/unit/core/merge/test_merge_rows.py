@@ -114,6 +114,7 @@ def test_the_id_elsewhere_stays(text: str, *, last: bool) -> None:
     [
         b'{"uuid":"u","message":{"sessionId":"%s"}}\n',
         b'{"uuid":"u","sessionId":"%s-and-more"}\n',
+        b'{"message":{"sessionId":"%s"},"session\\u0049d":"%s"}\n',  # spelled as nobody spells it: left alone
         b'{"uuid":"u","sessionId":["%s"]}\n',
         b'{"sessionId":"%s","uuid":"u"}{"uuid":"v"}\n',
         b'{"sessionId":"%s","uuid":"u"',

@@ -287,7 +287,7 @@ def test_a_pending_change_shows_both_values() -> None:
             digest=found.pending[0].digest,
         ),
     )
-    assert len(found.pending[0].digest) == 16
+    assert len(found.pending[0].digest) == 64
 
 
 @pytest.mark.parametrize("name", ["hooks", "env", "permissions", "enabledPlugins"])

@@ -118,6 +118,7 @@ def test_every_line_is_in_one_chunk() -> None:
         (b"axbyc", b"abc", [(0, 0), (2, 1), (4, 2)]),
         (b"xaxbx", b"yaybyy", [(1, 1), (3, 3)]),
         (b"abc", b"cab", [(0, 1), (1, 2)]),
+        (b"1x2x3", b"01x2yx34", [(0, 1), (1, 2), (2, 3), (3, 5), (4, 6)]),
         (b"xabyz", b"qabab", []),  # nothing is unique: it counts as changed
     ],
 )

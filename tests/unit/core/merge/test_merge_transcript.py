@@ -132,6 +132,22 @@ def test_a_fork_that_goes_on_on_two_machines_forks_again() -> None:
     assert text.endswith(f'"say p1 (from tower)","sessionId":"{second}"}}\n'.encode())
 
 
+def test_what_a_fork_is_called_does_not_decide_which_one_stays() -> None:
+    """Two sides that differ in nothing but a blank line: the same one stays whether they are forks by then or not."""
+    plain, longer = START + row("a", 3), START + row("a", 3) + b"\n"
+    assert both_ways(plain, longer)[0] == longer
+    late = side(START + row("b", 4))
+    ((sid, one),) = forked(merge_heads(SID, [side(plain, "a machine with a long name"), late])).items()
+    ((same, other),) = forked(merge_heads(SID, [side(longer, "pc"), late])).items()
+    assert sid == same
+    assert content(merge_heads(sid, [side(one), side(other)]).winner) == other
+
+
+def test_of_equal_sides_the_same_one_gives_its_name() -> None:
+    one, two, late = side(A, "laptop"), side(A, "tower"), side(START + row("b", 4))
+    assert forked(merge_heads(SID, [one, late, two])) == forked(merge_heads(SID, [two, one, late]))
+
+
 def test_many_sides_at_once() -> None:
     contents = [START + row(u, n) for n, u in enumerate("abc", start=3)] + [START, START + row("a", 3) + row("a2", 9)]
     heads = merge_heads(SID, [side(c, f"device{n}", n) for n, c in enumerate(contents)])
