@@ -256,7 +256,11 @@ _CHECKS: Mapping[str, Check] = {
     "region": _matching("[A-Za-z0-9][A-Za-z0-9-]{0,62}", "region", "for example eu-central-1"),
     "endpoint": _endpoint,
     "prefix": _prefix,
-    "branch": _matching("[A-Za-z0-9][A-Za-z0-9._/-]{0,199}", "branch's name", "for example claude-sync"),
+    "branch": _matching(
+        r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)|[./]$))[A-Za-z0-9][A-Za-z0-9._/-]{0,199}",
+        "branch's name",
+        "for example claude-sync",
+    ),
     "project_id": _matching("[a-z0-9.:-]{1,100}", "project's id", "it is in the console's address"),
     "ca_bundle": _file,
 }

@@ -93,6 +93,7 @@ class _Repository:
         self._mirror: list[Path] = []
         self._repository: list[Path] = []
         self._new: list[Path] = []
+        self._reached = False
 
     async def prepare(self) -> None:
         self._mirror = self._mirror or await asyncio.to_thread(_missing, self._options.mirror)
@@ -100,6 +101,7 @@ class _Repository:
         if path is not None and not await asyncio.to_thread(_holds_anything, path):
             raise NoSuchPlace(f"there is no git repository in {path}", hint=_MOUNT)
         _, _, tree = await self._branch()
+        self._reached = True
         if tree is not None and (tree.names or tree.foreign) and not any(map(_of_a_vault, tree.names)):
             raise StoreRefused(
                 f"the branch {self._options.branch} of {self._options.url} holds something else than a vault",
@@ -114,13 +116,15 @@ class _Repository:
             raise NoSuchPlace(f"{self._options.url} can't be made from here", hint="make it at the host, empty")
         self._new = await asyncio.to_thread(_missing, path, *path.parents)
         self._repository = [path / name for name in _OF_REPOSITORIES]
+        self._reached = True
         done = await run_git("init", "--bare", "--quiet", "--template=", "--", str(path), env=environment({}))
         if done.code:
             raise StoreRefused(f"{path}: git can't make a repository", hint="check the folder's owner and permissions")
 
     async def take_back(self) -> None:
         try:
-            if await self._drop_branch():
+            # Who could not be asked before need not be waited for once more.
+            if self._reached and await self._drop_branch():
                 await asyncio.to_thread(_remove_whole, self._repository)
                 await asyncio.to_thread(_remove_empty, self._new)
         finally:
