@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import io
 import re
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -146,8 +145,10 @@ class S3Store:
         client = await self._connected()
 
         async def request() -> None:
+            from claude_syncd.store import over_http  # noqa: PLC0415 - imports aiohttp; done already by _connected
+
             # A large body goes in pieces, so that the loop is never busy with it for long.
-            body = io.BytesIO(data) if len(data) > _LARGE else data
+            body = over_http.Body(data) if len(data) > _LARGE else data
             answer = await client.put_object(
                 Bucket=self._options.bucket, Key=self._prefix + name, Body=body, **arguments
             )
