@@ -104,7 +104,7 @@ class _Repository:
         self._reached = True
         if tree is not None and (tree.names or tree.foreign) and not any(map(_of_a_vault, tree.names)):
             raise StoreRefused(
-                f"the branch {self._options.branch} of {self._options.url} holds something else than a vault",
+                f"the branch {self._options.branch} of {self._options.url} holds other things and no vault",
                 hint="give the vault a branch of its own (--branch NAME), or a repository",
             )
 

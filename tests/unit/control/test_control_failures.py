@@ -24,6 +24,7 @@ EXPECTED = {
     errors.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StoreError: HTTPStatus.BAD_GATEWAY,
     errors.StoreRefused: HTTPStatus.BAD_GATEWAY,
+    errors.NoSuchPlace: HTTPStatus.BAD_GATEWAY,
     errors.ObjectMissing: HTTPStatus.BAD_GATEWAY,
     errors.AlreadyExists: HTTPStatus.BAD_GATEWAY,
     errors.VaultError: HTTPStatus.BAD_GATEWAY,

@@ -175,7 +175,7 @@ async def test_a_branch_that_is_somebodys_own_is_refused_and_stays(tmp_path: Pat
     commit_file(repository, mode, name)
     before = git("for-each-ref", repository=repository)
     place = place_of(git_options(tmp_path, repository))
-    with pytest.raises(StoreRefused, match="something else than a vault") as refused:
+    with pytest.raises(StoreRefused, match="holds other things and no vault") as refused:
         await place.prepare()
     assert "--branch" in refused.value.hint
     await place.take_back()
