@@ -304,7 +304,7 @@ def test_a_branch_of_other_things(machine: Machine, tmp_path: Path) -> None:
     tree = git("mktree", repository=repository, feed=f"100644 blob {photo}\tphoto.jpg\n".encode())
     commit = git("commit-tree", "-m", "photos", tree, repository=repository)
     git("update-ref", "refs/heads/photos", commit, repository=repository)
-    refused(machine, "--git", str(repository), "--branch", "photos", part="holds something else than a vault")
+    refused(machine, "--git", str(repository), "--branch", "photos", part="holds other things and no vault")
     refused(machine, "--git", str(repository), "--branch", "a..b", part="is no branch's name", code=2)
     assert git("for-each-ref", repository=repository).split() == [commit, "commit", "refs/heads/photos"]
 
