@@ -172,6 +172,16 @@ def warnings(path: Path) -> tuple[str, ...]:
     return (f"{path} has mode {mode:04o}; others may read it: chmod 600 {path}",) if mode & 0o077 else ()
 
 
+def keychain_item(path: Path) -> str | None:
+    """The item of the keychain that the file `path` names; None if it names none, or can't be read."""
+    try:
+        store = _read(path).get("store")
+    except (ConfigError, LocalError):
+        return None
+    item = store.get("keychain") if isinstance(store, dict) else None
+    return item if isinstance(item, str) else None
+
+
 def write_config(path: Path, data: Mapping[str, object]) -> None:
     """Write `data` as `config.toml` at `path`, 0600, whole or not at all; None is left out. Raises LocalError."""
     write_private(path, (_HEADER + tomli_w.dumps(_without_none(data))).encode())

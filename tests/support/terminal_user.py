@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-COLUMNS, LINES = 160, 200  # nothing scrolls away
+COLUMNS, LINES = 150, 70  # nothing scrolls away
 PATIENCE = 30.0
 DOWN, ENTER, CTRL_C, CTRL_U = b"\x1b[B", b"\r", b"\x03", b"\x15"
 POINTER = "»"
@@ -43,6 +43,7 @@ class TerminalUser:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._screen = _Screen(self._master)
         self._stream = pyte.ByteStream(self._screen)
+        self._lines = [""] * LINES
         self._seen = 0
         self.raw = b""
         self._process = subprocess.Popen(
@@ -68,7 +69,11 @@ class TerminalUser:
     @property
     def shown(self) -> str:
         """What stands on the screen."""
-        return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+        for number in self._screen.dirty:
+            row = self._screen.buffer[number]
+            self._lines[number] = "".join(row[column].data for column in range(COLUMNS)).rstrip() if row else ""
+        self._screen.dirty.clear()
+        return "\n".join(self._lines).rstrip()
 
     def sees(self, text: str) -> str:
         """Wait until `text` is on the screen below what was seen so far; gives the line that it is in."""

@@ -79,8 +79,8 @@ def run(arguments: Sequence[str]) -> int:
     setting_up.refuse_replacing(places, force=taken.has("--force"))
     refuse_while_running(places)
     choice = store_choice.from_options(taken, places, wizard_store.asker(questions))
-    with setting_up.SettingUp(places) as setup:
-        try:
+    try:
+        with setting_up.SettingUp(places) as setup:
             wanted = _wanted(taken, choice, questions, setup, places)
             opened = wanted.opened or setup.create(wanted.found, wanted.passphrase, wanted.code)
             settings: dict[str, Any] = {"store": wanted.choice.section()}
@@ -89,12 +89,12 @@ def run(arguments: Sequence[str]) -> int:
             device = setup.keep(
                 opened, settings, wanted.name, force=taken.has("--force"), in_keychain=wanted.choice.keychain
             )
-        except StoreError as error:
-            error.hint = wizard_store.for_setting_up(error.hint)
-            raise
-        except KeyboardInterrupt:
-            note("\nnothing was kept")
-            raise
+    except StoreError as error:
+        error.hint = wizard_store.for_setting_up(error.hint)
+        raise
+    except KeyboardInterrupt:
+        note("\nnothing was kept")
+        raise
     if taken.has("--json"):
         say(_as_json(places, opened, device))
     else:
@@ -194,7 +194,7 @@ def _found(
     if choice is not None and choice.keychain:
         keychain.check()
     if questions is not None:
-        chosen = choice or wizard_store.chosen(questions)
+        chosen = choice or wizard_store.chosen(questions, places)
         # A folder that was named as an option is wanted; one that was typed may be a mistake.
         make = create or (choice is not None and choice.provider.kind == "folder")
         chosen, found = wizard_store.tested(chosen, questions, setup, places, create=make)

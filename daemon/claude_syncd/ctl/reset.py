@@ -57,12 +57,19 @@ def forget(places: Places) -> None:
 
     Raises LocalError. The lock file stays: to remove it would let two processes hold two locks of one name.
     """
+    from claude_syncd import config  # noqa: PLC0415 - heavy, and only here
+    from claude_syncd.local import keychain  # noqa: PLC0415 - likewise
+
+    item = config.keychain_item(places.config)
+    if item is not None:
+        keychain.forget(item)
     try:
         for path in (places.config, places.key, places.device, places.socket):
             path.unlink(missing_ok=True)
         for path in places.state.glob(f"{places.database.name}*"):
             path.unlink(missing_ok=True)
-        for folder in (places.outbox, places.trash, places.conflicts, places.log.parent):
+        mirror = places.state / config.MIRROR
+        for folder in (places.outbox, places.trash, places.conflicts, places.log.parent, mirror):
             if folder.is_symlink():
                 folder.unlink()
             elif folder.exists():

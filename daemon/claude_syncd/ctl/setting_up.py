@@ -130,7 +130,7 @@ class SettingUp:
         None for the one it has or the host's. `in_keychain`: the store's secrets go there. Raises LocalError, also
         where a key or config is there and `force` is not set.
         """
-        old_item = _old_settings(self._places.config).get("store", {}).get("keychain")
+        old_item = config.keychain_item(self._places.config)
         item = None
         try:
             if in_keychain:
@@ -142,7 +142,7 @@ class SettingUp:
             if item is not None:
                 keychain.forget(item)
             raise
-        if isinstance(old_item, str):
+        if old_item is not None:
             keychain.forget(old_item)
         return device
 

@@ -173,14 +173,14 @@ def _values(given: Given, provider: Provider, flag: str, places: Places) -> dict
                 values[key] = True
             continue
         if text is None:
-            text = _from_environment(provider, key)
+            text = from_environment(provider, key)
         if text is not None:
             values[key] = providers.check(provider, key, places)(text)
     return values
 
 
-def _from_environment(provider: Provider, key: str) -> str | None:
-    """What the daemon would not see: so it is kept."""
+def from_environment(provider: Provider, key: str) -> str | None:
+    """The value that this shell's environment has for `key`. The daemon would not see it: so it is kept."""
     found = os.environ.get(f"CLAUDE_SYNC_STORE__{key.upper()}")
     if not found and provider is AWS and key == "region":
         found = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

@@ -24,6 +24,13 @@ _ACCESS = "access"
 _AGAIN, _OTHER, _END = "again", "other", "end"
 _CORRECTABLE = (UsageError, ConfigError, LocalError, StoreError, VaultError)
 
+_OPTIONS = {
+    "access_key_id": "--access-key-id",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "credentials_file": "--credentials-file",
+    "ca_bundle": "--ca-bundle",
+}
+
 # What an error most likely is about, looked for in its words and its hint, in this order.
 _BLAME = (
     (("clock",), _AGAIN),
@@ -38,12 +45,18 @@ _BLAME = (
 )
 
 
-def chosen(questions: Questions) -> Choice:
+def chosen(questions: Questions, places: Places) -> Choice:
     """Have the user choose a provider and answer what it needs."""
     name = questions.choose(
         "Where should the vault be?", [(provider.name, provider.title) for provider in PROVIDERS], default="folder"
     )
-    return Choice(providers.find(name), {}, asked=True)
+    provider = providers.find(name)
+    told = {
+        key: providers.check(provider, key, places)(text)
+        for key in provider.optional
+        if key not in (*provider.asked, "path_style") and (text := store_choice.from_environment(provider, key))
+    }
+    return Choice(provider, told, asked=True)
 
 
 def completed(choice: Choice, questions: Questions, places: Places) -> None:
@@ -107,7 +120,7 @@ def corrected(choice: Choice, error: Exception, questions: Questions, places: Pl
     if way == _END:
         raise error
     if way == _OTHER:
-        return chosen(questions)
+        return chosen(questions, places)
     if way == _ACCESS:
         choice.access = None
         _ask_access(choice, questions)
@@ -117,15 +130,17 @@ def corrected(choice: Choice, error: Exception, questions: Questions, places: Pl
 
 
 def for_setting_up(hint: str) -> str:
-    """A store's hint names the file that does not exist yet."""
-    return hint.replace(" in config.toml", "")
+    """A store's hint, which names settings, in the words of who has no config.toml yet."""
+    hint = hint.replace(" in config.toml", "")
+    for setting, option in _OPTIONS.items():
+        hint = hint.replace(setting, option)
+    return hint
 
 
 def _ask(choice: Choice, key: str, questions: Questions, places: Places) -> None:
     provider = choice.provider
-    before = choice.values.get(key) or provider.usual.get(key) or provider.known.get(key, "")
-    if key == "region" and provider is AWS:
-        before = choice.values.get(key) or os.environ.get("AWS_REGION") or before
+    told = store_choice.from_environment(provider, key)
+    before = choice.values.get(key) or told or provider.usual.get(key) or provider.known.get(key, "")
     check = providers.check(provider, key, places)
     optional = key in ("prefix", "ca_bundle")
     answer = questions.text(

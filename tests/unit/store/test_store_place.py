@@ -92,6 +92,20 @@ async def test_a_bucket_that_was_ours_all_along_is_taken_as_it_is(s3: RuledS3) -
     assert s3.buckets == {BUCKET}
 
 
+@pytest.mark.parametrize(("region", "named"), [("us-east-1", False), ("eu-central-1", True)])
+async def test_amazon_is_told_the_region_but_for_its_first(
+    monkeypatch: pytest.MonkeyPatch, region: str, named: bool
+) -> None:
+    async with AnswerServer() as server:
+        server.answers.append(Answer(200))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.endpoint)
+        options = S3Options("new-bucket", region=region, access_key_id="AK", secret_access_key="s")
+        await place_of(options).make()
+        (request,) = server.requests
+    assert request.method == "PUT"
+    assert (f"<LocationConstraint>{region}</LocationConstraint>".encode() in request.body) is named
+
+
 async def test_a_bucket_of_google_is_private_and_comes_and_goes() -> None:
     async with AnswerServer() as server:
         server.answers.append(Answer(200, b"{}", {"Content-Type": "application/json"}))
