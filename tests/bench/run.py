@@ -63,7 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="how often (default 3)")
     parser.add_argument("--stores", default="folder,s3", help="folder,s3 (default both)")
     parser.add_argument("--tools", default=",".join(TOOLS), help=f"of {','.join(TOOLS)} (default all)")
-    parser.add_argument("--work", default=None, help="where to work; needs 5 GB (default: the temporary folder)")
+    parser.add_argument("--work", default=None, help="where to work; needs 20 GB (default: the temporary folder)")
     parser.add_argument("--s3-rclone", default=None, help="rclone 1.65 or newer that serves S3 (default: as found)")
     options = parser.parse_args()
     options.parts = options.parts or list(SCENARIOS)

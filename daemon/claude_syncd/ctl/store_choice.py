@@ -72,11 +72,16 @@ class Choice:
         """The `[store]` section for config.toml; None for what is not set. Raises UsageError if a value is missing."""
         for key in self.missing():
             raise UsageError(f"{self.provider.flag_of(key)} needs a value", hint=providers.question(self.provider, key))
-        known = {
-            key: text.format(**{**self.provider.known, **self.values}) for key, text in self.provider.known.items()
-        }
+        known = {key: self.known(key) for key in self.provider.known}
         found = {"kind": self.provider.kind, **known, **self.values, **(self.access or {})}
         return {key: value for key, value in found.items() if key not in self._left_out()}
+
+    def known(self, key: str) -> str:
+        """What the provider's value of `key` is if nobody gives one; empty where that isn't known (yet)."""
+        try:
+            return self.provider.known.get(key, "").format(**{**self.provider.known, **self.values})
+        except KeyError:
+            return ""
 
     @property
     def region(self) -> str | None:

@@ -140,7 +140,7 @@ def for_setting_up(hint: str) -> str:
 def _ask(choice: Choice, key: str, questions: Questions, places: Places) -> None:
     provider = choice.provider
     told = store_choice.from_environment(provider, key)
-    before = choice.values.get(key) or told or provider.usual.get(key) or provider.known.get(key, "")
+    before = choice.values.get(key) or told or provider.usual.get(key) or choice.known(key)
     check = providers.check(provider, key, places)
     optional = key in ("prefix", "ca_bundle")
     answer = questions.text(

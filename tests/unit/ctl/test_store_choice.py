@@ -191,6 +191,14 @@ def test_without_a_store_nothing_is_chosen(places: Places) -> None:
     assert store_choice.from_options(given, places, None) is None
 
 
+def test_what_depends_on_an_answer_is_known_with_it() -> None:
+    choice = Choice(providers.find("b2"), {})
+    assert choice.known("endpoint") == ""
+    choice.values["region"] = "us-west-004"
+    assert choice.known("endpoint") == "https://s3.us-west-004.backblazeb2.com"
+    assert choice.known("prefix") == ""
+
+
 def test_every_provider_needs_what_it_says(places: Places) -> None:
     for provider in PROVIDERS:
         choice = Choice(provider, {})
