@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,74 +44,62 @@ def run(machine: Machine) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_crash_is_told_by_the_next_daemon(machine: Machine) -> None:
-    machine.start()
+def pid_of(machine: Machine) -> int:
     assert machine.daemon is not None
-    pid = machine.daemon.pid
-    machine.daemon.send_signal(signal.SIGSEGV)
-    assert machine.daemon.wait() == -signal.SIGSEGV
-    machine.daemon = None
-    machine.start()
-    (ended,) = [line for line in logged(machine) if "ended without a word" in line["event"]]
-    assert ended["pid"] == pid
-    (crashed,) = [line for line in logged(machine) if line["event"] == "the last daemon crashed"]
-    assert crashed["level"] == "error"
-    assert "Segmentation fault" in crashed["trace"]
-    assert "daemon.py" in crashed["trace"]
-    assert "the last daemon crashed" in printed(machine)
-    machine.stop()
-    machine.start()
-    assert [line["event"] for line in logged(machine)].count("the last daemon crashed") == 1, "it is told once"
-    machine.stop()
+    return machine.daemon.pid
 
 
-def test_a_kill_is_told_by_whoever_comes_next(machine: Machine) -> None:
+def crash(machine: Machine) -> int:
+    """End the daemon as a fault in native code does; its pid."""
+    daemon, machine.daemon = machine.daemon, None
+    assert daemon is not None
+    daemon.send_signal(signal.SIGSEGV)
+    assert daemon.wait() == -signal.SIGSEGV
+    return daemon.pid
+
+
+def test_what_can_not_speak_any_more_is_told_by_who_comes_next(machine: Machine) -> None:
     machine.start()
-    assert machine.daemon is not None
-    pid = machine.daemon.pid
+    machine.stop()
+    assert [line["event"] for line in logged(machine)] == ["starting", "stopping", "stopped"]
+    machine.start()
+    crashed = crash(machine)
+    machine.start()
+    killed = pid_of(machine)
     machine.kill()
     machine.sync()
     machine.start()
-    assert [line["pid"] for line in logged(machine) if "ended without a word" in line["event"]] == [pid]
     machine.stop()
+    # Each end is told once, also where a command came between, and a crash with its place.
+    assert [line["pid"] for line in logged(machine) if "ended without a word" in line["event"]] == [crashed, killed]
+    (told,) = [line for line in logged(machine) if line["event"] == "the last daemon crashed"]
+    assert told["level"] == "error"
+    assert "Segmentation fault" in told["trace"]
+    assert "daemon.py" in told["trace"]
+    assert printed(machine).count("the last daemon crashed") == 1
 
 
-def test_a_clean_end_is_no_news(machine: Machine) -> None:
+def test_what_ends_a_daemon_that_starts_is_in_the_log_and_on_stderr(machine: Machine) -> None:
     machine.start()
+    refused(machine, "another process (pid ")
     machine.stop()
-    machine.start()
-    machine.stop()
-    assert [line["event"] for line in logged(machine)] == ["starting", "stopping", "stopped"] * 2
-
-
-def test_a_socket_that_can_not_be_made(machine: Machine) -> None:
     (machine.state / "control.sock").mkdir()
-    done = run(machine)
-    assert done.returncode == 1
-    assert "\nerror: can't listen on " in done.stderr
-    assert "Traceback" not in done.stderr
-    (line,) = [line for line in logged(machine) if line["level"] == "error"]
-    assert line["event"] == "the daemon can't go on"
-    assert line["error"].startswith("can't listen on ")
-
-
-def test_a_second_daemon(machine: Machine) -> None:
-    machine.start()
-    done = run(machine)
-    assert done.returncode == 1
-    assert "\nerror: another process (pid " in done.stderr
-    assert any(line.get("error", "").startswith("another process (pid ") for line in logged(machine))
-    machine.stop()
-
-
-def test_a_setting_that_is_wrong(machine: Machine) -> None:
+    refused(machine, "can't listen on ")
+    (machine.state / "control.sock").rmdir()
     with (machine.state / "config.toml").open("a") as config:
         config.write("\nnonsense = 1\n")
+    refused(machine, "store.nonsense in ")
+
+
+def refused(machine: Machine, why: str) -> None:
+    """A daemon that ends by itself at once, and says why."""
     done = run(machine)
     assert done.returncode == 1
-    assert "\nerror: " in done.stderr
-    assert logged(machine)[-1]["event"] == "the daemon can't go on"
-    assert "nonsense" in logged(machine)[-1]["error"]
+    assert f"\nerror: {why}" in done.stderr
+    assert "\nhint: " in done.stderr
+    assert "Traceback" not in done.stderr
+    ends = [line for line in logged(machine) if line["event"] == "the daemon can't go on"]
+    assert ends[-1]["error"].startswith(why)
 
 
 def test_a_device_that_is_not_set_up_gets_no_folder(folder_lab: Lab) -> None:
@@ -121,23 +110,22 @@ def test_a_device_that_is_not_set_up_gets_no_folder(folder_lab: Lab) -> None:
     assert not machine.state.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_while_it_starts(machine: Machine, number: signal.Signals) -> None:
+def test_stopped_while_it_starts(machine: Machine) -> None:
     config = machine.state / "config.toml"
     config.unlink()
     os.mkfifo(config, 0o600)  # whoever reads it waits for the other end: so it is caught in the middle of its start
-    machine.spawn()
-    assert machine.daemon is not None
-    other_end: list[int] = []
-    wait_until(lambda: _opened(config, other_end), 30, "the daemon reads its settings", [])
-    machine.daemon.send_signal(signal.SIGHUP)  # "look at everything" has no meaning yet, and must not end it
-    machine.daemon.send_signal(number)
-    assert machine.daemon.wait(10) == 0
-    machine.daemon = None
-    for end in other_end:
-        os.close(end)
-    assert printed(machine).endswith(f"stopped by {number.name} before it was up\n")
-    assert logged(machine)[-1]["event"] == f"stopped by {number.name} before it was up"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        machine.spawn()
+        assert machine.daemon is not None
+        other_end: list[int] = []
+        wait_until(partial(_opened, config, other_end), 30, "the daemon reads its settings", [])
+        machine.daemon.send_signal(signal.SIGHUP)  # "look at everything" has no meaning yet, and must not end it
+        machine.daemon.send_signal(number)
+        assert machine.daemon.wait(10) == 0
+        machine.daemon = None
+        os.close(other_end[0])
+        assert printed(machine).endswith(f"stopped by {number.name} before it was up\n")
+        assert logged(machine)[-1]["event"] == f"stopped by {number.name} before it was up"
 
 
 def _opened(fifo: Path, ends: list[int]) -> bool:
