@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
@@ -131,6 +132,9 @@ def _further(writers: list[Writer], enough: int) -> bool:
     return len(writers[0].written) >= enough
 
 
+_WORD = re.compile(rb"line-\w+-\d{6}-[0-9a-f]{10}")
+
+
 def _missing(machines: list[Machine], words: list[str]) -> list[str]:
     """Which of `words` can't be found in any file of any machine."""
     found: set[bytes] = set()
@@ -138,8 +142,7 @@ def _missing(machines: list[Machine], words: list[str]) -> list[str]:
     for machine in machines:
         for path in machine.everything():
             if not path.name.startswith("state.db") and path.parent.name != "log":
-                content = path.read_bytes()
-                found |= {word for word in wanted - found if word in content}
+                found.update(_WORD.findall(path.read_bytes()))
     return sorted(word.decode() for word in wanted - found)
 
 
