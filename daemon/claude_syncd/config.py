@@ -109,6 +109,21 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long deleted and overwritten versions can be restored: days, and perhaps bytes at the most ("10GB")."""
+
+    days: Annotated[int, Meta(ge=1, le=36_500)] = 30
+    size: Annotated[str, Meta(pattern=r"\A[0-9]{1,9} ?(?:kB|MB|GB|TB)\Z")] | None = None
+
+    @property
+    def bytes(self) -> int | None:
+        """`size` as a number; None for no limit."""
+        if self.size is None:
+            return None
+        return int(self.size[:-2]) * {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}[self.size[-2:]]
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written to the log."""
 
@@ -128,6 +143,7 @@ class Settings:
     poll: Poll = Poll()
     limits: Limits = Limits()
     scan: Scan = Scan()
+    retention: Retention = Retention()
     log: Log = Log()
 
 

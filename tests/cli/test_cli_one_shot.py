@@ -58,6 +58,19 @@ def test_devices_and_conflicts(alone: Desk) -> None:
     assert alone.ctl("conflicts", "show", "zz").code in {1, 2}
 
 
+def test_versions_of_a_file(alone: Desk) -> None:
+    assert alone.ctl("push").code == 0
+    (alone.home / ".claude" / "agents" / "a.md").write_text("another agent\n")
+    assert alone.ctl("push").code == 0
+    (file,) = alone.ctl("log", "agents/a.md", "--json").json["files"]
+    assert file["path"] == "agents/a.md"
+    assert [(v["number"], v["size"], v["here"]) for v in file["versions"]] == [(2, 14, True), (1, 9, False)]
+    assert "here now" in alone.ctl("log", str(alone.home / ".claude/agents/a.md")).out
+    ended = alone.ctl("log", "agents/b.md")
+    assert ended.code == 2
+    assert "nothing is known of agents/b.md" in ended.err
+
+
 def test_what_a_daemon_would_refuse_is_refused_here_too(alone: Desk) -> None:
     ended = alone.ctl("push", "--project", "/" + "x" * 5000)
     assert ended.code == 2

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claude_syncd import errors
-from claude_syncd.control.messages import ConflictDetail
+from claude_syncd.control.messages import ConflictDetail, LogAnswer
 from claude_syncd.core.status import (
     Change,
     ConflictInfo,
     DeviceInfo,
     DiffLine,
+    FileVersions,
     Pending,
     Problem,
     Progress,
@@ -23,12 +24,14 @@ from claude_syncd.core.status import (
     State,
     Status,
     VaultInfo,
+    VersionInfo,
+    VersionKind,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from claude_syncd.control.messages import Keep, Kind, RunRequest
+    from claude_syncd.control.messages import Keep, Kind, LogRequest, RunRequest
 
 DEVICE = "a" * 32
 OTHER = "b" * 32
@@ -137,6 +140,23 @@ class MemoryService:
         for one in ended:
             del self.kept[one]
         return len(ended)
+
+    async def log(self, request: LogRequest) -> LogAnswer:
+        if request.path == "unknown":
+            raise errors.UsageError("nothing is known of unknown")
+        versions = [
+            VersionInfo(number=2, id="b-9", time="2026-01-31T12:00:00Z", device="desktop", kind=VersionKind.DELETED),
+            VersionInfo(
+                number=1,
+                id="a-4",
+                time="2026-01-30T12:00:00Z",
+                device="laptop",
+                kind=VersionKind.FILE,
+                size=1234,
+                mtime="2026-01-30T11:59:00Z",
+            ),
+        ]
+        return LogAnswer(files=[FileVersions(path=request.path, portable=f"tree/{request.path}", versions=versions)])
 
     async def devices(self) -> list[DeviceInfo]:
         return [

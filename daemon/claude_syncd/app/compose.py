@@ -19,6 +19,7 @@ from claude_syncd.crypto.keys import load_keys
 from claude_syncd.engine.pathmap import PathMap
 from claude_syncd.engine.site import Site
 from claude_syncd.engine.timing import Intervals
+from claude_syncd.engine.versions import forget_versions
 from claude_syncd.errors import NotSetUp, StateBroken
 from claude_syncd.local import device as device_file
 from claude_syncd.local.apply import Applier
@@ -40,7 +41,6 @@ _log = get_logger(__name__)
 
 WORKERS = min(4, max(2, os.cpu_count() or 2))
 """Threads for blocking work. More of them than cores only take the interpreter's lock from each other."""
-TRASH_DAYS = 30
 _BUSY = "busy"
 
 
@@ -129,6 +129,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
                 pool=pool,
                 now_ns=time.time_ns,
                 new_id=new_id,
+                retention_days=settings.retention.days,
                 follow=follow,
             )
         finally:
@@ -138,14 +139,15 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
 @contextmanager
 def tidied(site: Site) -> Iterator[None]:
     """Around all work that changes something. What a crash left behind is cleared away, which takes a walk through
-    the tree, only after a crash; and what lay in the trash for long enough goes.
+    the tree, only after a crash; and what was kept for long enough to be restored goes.
     """
     if site.state.meta(_BUSY) is not None:
         if site.places.tree.is_dir():
             site.appliers[Root.TREE].clean_leftovers(site.rules.descends)
         site.appliers[Root.CONFLICTS].clean_leftovers(lambda _: True)
     site.state.set_meta(_BUSY, "yes")
-    Trash(site.places.trash).expire(TRASH_DAYS)
+    Trash(site.places.trash).expire(site.retention_days)
+    forget_versions(site)
     yield  # an error passes by the next line on purpose: what it left behind is looked for at the next start
     site.state.set_meta(_BUSY, None)
 

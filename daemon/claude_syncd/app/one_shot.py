@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 from claude_syncd import log as logging
 from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidied
 from claude_syncd.app.service import DaemonService
-from claude_syncd.control.messages import ConflictDetail
+from claude_syncd.control.messages import ConflictDetail, LogAnswer
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import conflicts as kept
-from claude_syncd.engine import report
+from claude_syncd.engine import report, versions
 from claude_syncd.engine.round import remembered_hold
 from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.survey import survey
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from claude_syncd.config import Settings
-    from claude_syncd.control.messages import Keep, Kind, RunRequest
+    from claude_syncd.control.messages import Keep, Kind, LogRequest, RunRequest
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
 
 _T = TypeVar("_T")
@@ -116,6 +116,12 @@ class OneShotService:
     def resolve(self, conflict: str | None, keep: Keep) -> int:
         """See OneShot."""
         return self._with(lambda _, service: service.resolve(conflict, keep))
+
+    def log(self, request: LogRequest) -> LogAnswer:
+        """See OneShot."""
+        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+            files, more = versions.listed(site, request.path, request.cwd)
+        return LogAnswer(files=files, truncated=more)
 
     def devices(self) -> list[DeviceInfo]:
         """See OneShot."""

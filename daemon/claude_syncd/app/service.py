@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from claude_syncd.control.messages import ConflictDetail
+from claude_syncd.control.messages import ConflictDetail, LogAnswer
 from claude_syncd.core.portable import Root, encode_key
 from claude_syncd.engine import conflicts as kept
-from claude_syncd.engine import report
+from claude_syncd.engine import report, versions
 from claude_syncd.engine.round import Direction, Limits
 from claude_syncd.errors import LocalError, UsageError
 from claude_syncd.local import device as device_file
@@ -15,7 +15,7 @@ from claude_syncd.local import device as device_file
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from claude_syncd.control.messages import Keep, Kind, RunRequest
+    from claude_syncd.control.messages import Keep, Kind, LogRequest, RunRequest
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
     from claude_syncd.engine.site import Site
     from claude_syncd.engine.supervisor import Supervisor
@@ -88,6 +88,11 @@ class DaemonService:
         for one in found:
             self._supervisor.changed(await site.off_loop(kept.resolve, site, one, keep))
         return len(found)
+
+    async def log(self, request: LogRequest) -> LogAnswer:
+        """See Service."""
+        files, more = await self._site.off_loop(versions.listed, self._site, request.path, request.cwd)
+        return LogAnswer(files=files, truncated=more)
 
     async def devices(self) -> list[DeviceInfo]:
         """See Service."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine
+from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, FileVersions
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body."""
@@ -50,6 +50,13 @@ class ResolveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     keep: Keep
 
 
+class LogRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The versions of a file. `path`: absolute, relative to the folder `cwd` or to the tree, or portable."""
+
+    path: PathText
+    cwd: PathText = "/"
+
+
 class RenameRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new name for this device."""
 
@@ -91,6 +98,13 @@ class ResolvedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """How many conflicts were ended."""
 
     resolved: int
+
+
+class LogAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A file's versions, or those of the files below a folder; `truncated` says that there are more files."""
+
+    files: list[FileVersions]
+    truncated: bool = False
 
 
 class DevicesAnswer(msgspec.Struct, frozen=True, kw_only=True):

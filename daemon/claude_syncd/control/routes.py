@@ -16,6 +16,8 @@ from claude_syncd.control.messages import (
     ConflictsAnswer,
     DevicesAnswer,
     DiffAnswer,
+    LogAnswer,
+    LogRequest,
     PauseRequest,
     RenameRequest,
     ResolvedAnswer,
@@ -41,6 +43,7 @@ _run_decoder = msgspec.json.Decoder(RunRequest)
 _pause_decoder = msgspec.json.Decoder(PauseRequest)
 _resume_decoder = msgspec.json.Decoder(ResumeRequest)
 _resolve_decoder = msgspec.json.Decoder(ResolveRequest)
+_log_decoder = msgspec.json.Decoder(LogRequest)
 _rename_decoder = msgspec.json.Decoder(RenameRequest)
 
 
@@ -126,6 +129,10 @@ async def _conflict(ask: Ask) -> ConflictDetail:
 async def _resolve(ask: Ask) -> ResolvedAnswer:
     request = await ask.body(_resolve_decoder)
     return ResolvedAnswer(resolved=await ask.service.resolve(ask.http.match_info.get("id"), request.keep))
+
+
+async def _log(ask: Ask) -> LogAnswer:
+    return await ask.service.log(await ask.body(_log_decoder))
 
 
 async def _devices(ask: Ask) -> DevicesAnswer:
@@ -224,6 +231,7 @@ ROUTES: tuple[Route, ...] = (
         body=ResolveRequest,
         answers=(ResolvedAnswer,),
     ),
+    Route("log", "POST", "/v1/log", "The versions of a file", _log, body=LogRequest, answers=(LogAnswer,)),
     Route("devices", "GET", "/v1/devices", "The devices of the vault", _devices, answers=(DevicesAnswer,)),
     Route(
         "renameDevice",

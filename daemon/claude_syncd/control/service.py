@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from claude_syncd.control.messages import ConflictDetail, Keep, Kind, RunRequest
+    from claude_syncd.control.messages import ConflictDetail, Keep, Kind, LogAnswer, LogRequest, RunRequest
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
 
 
@@ -50,6 +50,10 @@ class Service(Protocol):
 
     async def resolve(self, conflict: str | None, keep: Keep) -> int:
         """End one conflict (named as for `conflict`), or all with None; returns how many. UsageError: no such id."""
+        ...
+
+    async def log(self, request: LogRequest) -> LogAnswer:
+        """The versions of a file. UsageError: nothing is known of it."""
         ...
 
     async def devices(self) -> list[DeviceInfo]:
@@ -110,6 +114,10 @@ class OneShot(Protocol):
 
     def resolve(self, conflict: str | None, keep: Keep) -> int:
         """End one conflict, or all."""
+        ...
+
+    def log(self, request: LogRequest) -> LogAnswer:
+        """The versions of a file, as far as this device has heard of them."""
         ...
 
     def devices(self) -> list[DeviceInfo]:

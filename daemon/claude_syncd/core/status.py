@@ -125,6 +125,39 @@ class ConflictInfo(msgspec.Struct, frozen=True, kw_only=True):
     device: str
 
 
+class VersionKind(StrEnum):
+    """What a version is."""
+
+    FILE = "file"
+    DELETED = "deleted"
+    EVICTED = "evicted"  # the newest content, kept in the vault, gone from this disk
+    KEPT = "kept"  # the side of a conflict that is not in the tree
+
+
+class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One version. `number` counts from the oldest that is known, None for a kept side; `id` names it for good.
+    `time`: when it was published, `mtime`: of the file; both ISO 8601 in UTC. `device`: who wrote it, by name.
+    """
+
+    number: int | None
+    id: str
+    time: str
+    device: str
+    kind: VersionKind
+    mtime: str | None = None
+    size: int | None = None
+    here: bool = False
+
+
+class FileVersions(msgspec.Struct, frozen=True, kw_only=True):
+    """The versions of a file, the newest first. `changed_here`: what is on this disk was not pushed yet."""
+
+    path: str
+    portable: str
+    versions: list[VersionInfo]
+    changed_here: bool = False
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """An event of a run under way. `total` is 0 while it is not known. Bytes are plaintext bytes."""
 

@@ -68,7 +68,10 @@ def bash() -> str:
     names = " ".join(command.name for command in _shown())
     words, files, rest = _values()
     values = "\n".join(f'    {name}) words="{choices}" ;;' for name, choices in words.items())
-    cases = "\n".join(f'    {command.name}) words="{" ".join(_words(command))}" ;;' for command in _shown())
+    cases = "\n".join(
+        f'    {command.name}) words="{" ".join(_words(command))}"{"; compopt -o default" if command.paths else ""} ;;'
+        for command in _shown()
+    )
     return f"""# bash completion for {PROGRAM}; put it into ~/.local/share/bash-completion/completions/{PROGRAM}
 _claude_syncctl() {{
   local current="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
@@ -96,7 +99,10 @@ def zsh() -> str:
     names = "\n".join(f"    {_quoted(f'{command.name}:{command.about}')}" for command in _shown())
     words, files, rest = _values()
     values = "\n".join(f"    {name}) compadd {choices}; return ;;" for name, choices in words.items())
-    cases = "\n".join(f"    {command.name}) compadd -- {' '.join(_words(command))} ;;" for command in _shown())
+    cases = "\n".join(
+        f"    {command.name}) compadd -- {' '.join(_words(command))}{'; _files' if command.paths else ''} ;;"
+        for command in _shown()
+    )
     return f"""#compdef {PROGRAM}
 # zsh completion for {PROGRAM}; put it into a folder of $fpath under the name _{PROGRAM}
 _claude_syncctl() {{
@@ -131,6 +137,8 @@ def fish() -> str:
         lines.append(f"complete -c {PROGRAM} -n __fish_use_subcommand -a {command.name} -d {_quoted(command.about)}")
         if command.actions:
             lines.append(f"{here} -a '{' '.join(command.actions)}'")
+        if command.paths:
+            lines.append(f"{here} -F")
         for option in command.options:
             short = f" -s {option.short[1:]}" if option.short else ""
             value = f" -x -a '{' '.join(option.choices)}'" if option.choices else " -r" if option.metavar else ""

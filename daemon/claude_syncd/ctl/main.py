@@ -72,7 +72,7 @@ def _run(command: Command, arguments: list[str]) -> int:
         say(command.help())
         return 0
     given = parse(command, arguments)
-    if given.words and not command.actions:
+    if given.words and not command.actions and not command.paths:
         raise usage_error(command, f"{command.name} takes no {given.words[0]!r}")
     if command.needs_setup and not where.is_set_up():
         from claude_syncd.errors import NotSetUp

@@ -37,7 +37,8 @@ class Option:
 class Command:
     """One command: `entry` is `module:function` within this package, `words` how its words are written.
 
-    `own_options` leaves the rest of the line to the entry. `later`: known, but not in this release.
+    `paths`: its words name files. `own_options` leaves the rest of the line to the entry. `later`: known, but not in
+    this release.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Command:
         "needs_setup",
         "options",
         "own_options",
+        "paths",
         "words",
     )
 
@@ -61,6 +63,7 @@ class Command:
         *,
         words: str = "",
         actions: tuple[str, ...] = (),
+        paths: bool = False,
         options: tuple[Option, ...] = (),
         needs_setup: bool = True,
         hidden: bool = False,
@@ -71,6 +74,7 @@ class Command:
         self.entry = entry
         self.words = words
         self.actions = actions
+        self.paths = paths
         self.options = options
         self.needs_setup = needs_setup
         self.hidden = hidden

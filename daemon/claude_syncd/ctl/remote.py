@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         DiffAnswer,
         Keep,
         Kind,
+        LogAnswer,
         ResolvedAnswer,
     )
     from claude_syncd.control.service import OneShot
@@ -129,6 +130,11 @@ class Daemon:
         answer: ResolvedAnswer = self._ask("POST", f"/v1/conflicts{which}/resolve", {"keep": keep})
         return answer
 
+    def log(self, path: str, cwd: str) -> LogAnswer:
+        """The versions of a file."""
+        answer: LogAnswer = self._ask("POST", "/v1/log", {"path": path, "cwd": cwd})
+        return answer
+
     def devices(self) -> DevicesAnswer:
         """The devices of the vault."""
         answer: DevicesAnswer = self._ask("GET", "/v1/devices")
@@ -224,6 +230,12 @@ class InProcess:
         from claude_syncd.control.messages import ResolvedAnswer
 
         return ResolvedAnswer(resolved=self._service.resolve(conflict, keep))
+
+    def log(self, path: str, cwd: str) -> LogAnswer:
+        """The versions of a file."""
+        from claude_syncd.control.messages import LogRequest
+
+        return self._service.log(_checked({"path": path, "cwd": cwd}, LogRequest))
 
     def devices(self) -> DevicesAnswer:
         """The devices of the vault."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from claude_syncd.control.messages import DiffAnswer
-    from claude_syncd.core.status import ConflictInfo, DeviceInfo, Pending, RunResult, Status
+    from claude_syncd.core.status import ConflictInfo, DeviceInfo, FileVersions, Pending, RunResult, Status
 
     Paint = Callable[[str, str], str]
 
@@ -176,6 +176,56 @@ def conflict_lines(conflicts: list[ConflictInfo], now: float, paint: Paint) -> l
         origin = f"by {line(item.device)}, {size(item.size)}, {when(item.mtime, now)}"
         lines.append(f"    other side {origin}: {line(item.file)}")
     return [*lines, "", "hint: `claude-syncctl conflicts resolve ID --keep local|remote|both` ends one"]
+
+
+def version_lines(files: list[FileVersions], now: float, paint: Paint) -> list[str]:
+    """Of one file a line for each version, the newest first; of several a line for each file."""
+    if len(files) != 1:
+        return [*(_file_line(file, now, paint) for file in files), "", count(len(files), "file")]
+    (file,) = files
+    devices = [line(version.device) for version in file.versions]
+    width = max(map(len, [*devices, "device"]))
+    ids = max([len("id"), *(len(version.id) for version in file.versions)])
+    lines = [paint(f"{'':>4}  {'time':<16}  {'device':<{width}}  {'size':>7}  {'id':<{ids}}", "dim")]
+    for name, version in zip(devices, file.versions, strict=True):
+        number = "" if version.number is None else str(version.number)
+        amount = "" if version.size is None else size(version.size)
+        note = _KINDS.get(version.kind, str(version.kind))
+        if version.here:
+            note = paint("here now", "green")
+        row = (
+            f"{number:>4}  {local_time(version.time)}  {name:<{width}}  {amount:>7}  {line(version.id):<{ids}}  {note}"
+        )
+        lines.append(row.rstrip())
+    if file.changed_here:
+        lines += ["", f"what is in {line(file.path)} now was not pushed yet"]
+    return lines
+
+
+_KINDS = {
+    "file": "",
+    "deleted": "deleted",
+    "evicted": "evicted here, kept in the vault",
+    "kept": "kept side of a conflict",
+}
+
+
+def _file_line(file: FileVersions, now: float, paint: Paint) -> str:
+    newest = file.versions[0] if file.versions else None
+    if newest is None:
+        return line(file.path)
+    gone = paint(f"  ({_KINDS[newest.kind]})", "dim") if newest.kind in ("deleted", "evicted") else ""
+    return f"{count(len(file.versions), 'version'):>12}  {when(newest.time, now):<16}  {line(file.path)}{gone}"
+
+
+def local_time(moment: str) -> str:
+    """An ISO 8601 time by the local clock, to the minute."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError):
+        return line(moment)
 
 
 def result_text(kind: str, result: RunResult) -> str:

@@ -59,6 +59,14 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "log",
+        "list the versions of a file, over all devices",
+        "log:run",
+        words="PATH",
+        paths=True,
+        options=(_JSON,),
+    ),
+    Command(
         "devices",
         "list the devices of the vault, or give this one another name",
         "look:devices",
@@ -109,7 +117,6 @@ COMMANDS: tuple[Command, ...] = (
         own_options=True,
     ),
     Command("approve", "answer settings from other machines that run code"),
-    Command("log", "list the versions of a file"),
     Command("restore", "bring back a version of a file"),
     Command("forget", "delete a file for good, everywhere"),
     Command("projects", "show how projects of other machines are matched here"),

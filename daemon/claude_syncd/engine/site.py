@@ -34,7 +34,8 @@ _T = TypeVar("_T")
 class Site:
     """One device at work on one vault. Made by the composition root; `me` changes only when the id lives twice.
 
-    `former`: the ids that it had before, with the seq of the last log entry that it wrote as each.
+    `former`: the ids that it had before, with the seq of the last log entry that it wrote as each. `retention_days`: so
+    long superseded versions are remembered.
     """
 
     me: str
@@ -54,6 +55,7 @@ class Site:
     pool: ThreadPoolExecutor
     now_ns: Callable[[], int]
     new_id: Callable[[], Device]
+    retention_days: int = 30
     follow: tuple[Path, ...] = ()
     problems: dict[str, str] = field(default_factory=dict)
     progress: Callable[[Progress], None] = lambda _: None

@@ -1,7 +1,7 @@
 """The state database: what this device knows. Everything in it can be rebuilt from the vault and the disk.
 
     base       the version each path was last equal to, and the identity of the file then
-    records    each device's newest record of each path, with its slices resolved
+    records    each device's newest record of each path, with its slices resolved; those before it: see versions
     todo       paths that something came in for and that no round has finished yet
     positions  how far each device's log is integrated; claims: how far others say it reaches
     staged     contents whose packs are up but whose log entry is not
@@ -17,7 +17,8 @@ import msgspec
 
 from claude_syncd.core.model import Base, Identity, Kind, LogEntry, Published, Record, RosterEntry, Seen, Slice, Vector
 from claude_syncd.errors import FormatError, IntegrityError
-from claude_syncd.local.database import Database, Shape
+from claude_syncd.local.database import Shape
+from claude_syncd.local.versions import RECORD, Versions, record_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,18 +64,18 @@ class Known(msgspec.Struct):
 
 
 _AT_ONCE = 500  # paths in one query; SQLite before 3.32 takes no more than 999
-_RECORDS = "SELECT path, kind, device, seq, vector, size, mtime_ns, mode, sha256 FROM records"
+_RECORDS = f"SELECT {RECORD} FROM records"  # noqa: S608 - our own words
+_RECORDS_WITH_SLICES = f"SELECT {RECORD}, slices FROM records"  # noqa: S608 - likewise
 _BASES = "SELECT path, kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices FROM base"
 
 _position_shape = Shape(Position)
 _seen_shape = Shape(Seen)
 _base_shape = Shape(Base)
-_record_shape = Shape(Record)
 _vector_decoder = msgspec.json.Decoder(Vector)
 _identity_decoder = msgspec.msgpack.Decoder(Identity)
 
 
-class State(Database):
+class State(Versions):
     """What this device knows, in its database."""
 
     # -- devices ------------------------------------------------------------------------------------------------------
@@ -117,6 +118,7 @@ class State(Database):
             resolved = self._resolved(db, entry)
             for published, slices in zip(entry.records, resolved, strict=True):
                 r = published.record
+                self.supersede(db, r, published.extends, entry.time_ns)
                 db.execute(
                     "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?)",
                     (
@@ -125,6 +127,7 @@ class State(Database):
                     ),
                 )
                 db.execute("INSERT OR IGNORE INTO todo VALUES(?)", (r.path,))
+            self.note_entry(db, entry)
             db.execute(
                 "INSERT OR REPLACE INTO positions VALUES(?,?,?,?,?)",
                 (entry.device, entry.name, entry.seq, sha256, entry.time_ns),
@@ -167,7 +170,7 @@ class State(Database):
 
     def newest(self, path: str) -> list[Record]:
         """Every device's newest record of a path."""
-        return [_record(r) for r in self.rows(f"{_RECORDS} WHERE path=?", (path,))]
+        return [record_of(r) for r in self.rows(f"{_RECORDS} WHERE path=?", (path,))]
 
     def known(self, paths: Sequence[str]) -> dict[str, Known]:
         """The bases and every device's newest records of many paths; a path of which nothing is known is left out."""
@@ -179,7 +182,7 @@ class State(Database):
                 for row in self.rows(f"{_BASES} WHERE path IN ({marks})", some):
                     found.setdefault(str(row[0]), Known()).tracked = self._tracked(row)
             for row in self.rows(f"{_RECORDS} WHERE path IN ({marks})", some):
-                found.setdefault(str(row[0]), Known()).newest.append(_record(row))
+                found.setdefault(str(row[0]), Known()).newest.append(record_of(row))
         return found
 
     def paths(self, under: str = "") -> list[str]:
@@ -197,11 +200,10 @@ class State(Database):
         """A record of `device` with exactly this content, if it has one."""
         with self._lock:
             rows = self.rows(
-                "SELECT path, kind, device, seq, vector, size, mtime_ns, mode, sha256, slices FROM records"
-                " WHERE sha256=? AND device=? AND size=? AND kind='file' LIMIT 1",
+                f"{_RECORDS_WITH_SLICES} WHERE sha256=? AND device=? AND size=? AND kind='file' LIMIT 1",
                 (sha256, device, size),
             )
-            return (_record(rows[0]), self.unpack_slices(rows[0][9])) if rows else None
+            return (record_of(rows[0]), self.unpack_slices(rows[0][9])) if rows else None
 
     def sizes(self, device: str) -> set[int]:
         """The sizes of all contents that `device` has in its area."""
@@ -351,23 +353,6 @@ class State(Database):
         """Decide a project's portable name for good."""
         with self.transaction() as db:
             db.execute("INSERT OR IGNORE INTO projects VALUES(?,?)", (key, portable))
-
-
-def _record(row: tuple[object, ...]) -> Record:
-    path, kind, device, seq, vector, size, mtime_ns, mode, sha256 = row[:9]
-    return _record_shape.of(
-        {
-            "path": path,
-            "kind": kind,
-            "device": device,
-            "seq": seq,
-            "vector": _vector_decoder.decode(vector),  # type: ignore[arg-type]
-            "size": size,
-            "mtime_ns": mtime_ns,
-            "mode": mode,
-            "sha256": sha256,
-        }
-    )
 
 
 def _range(under: str) -> tuple[str, str]:

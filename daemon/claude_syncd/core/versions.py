@@ -1,0 +1,45 @@
+"""The versions of a path in the order in which they came about. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from claude_syncd.core.model import Kind, Record, covers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """A record, and when it was published (Unix time in ns); where that is not known, the time of its file."""
+
+    record: Record
+    time_ns: int
+
+
+def timeline(found: Iterable[Version]) -> list[Version]:
+    """What was published of a path, the oldest first. A version never comes before one that it supersedes, whatever
+    the clocks said. Left out are withdrawals, which have no content, and what says the same as the version before it.
+    """
+    told = sorted(
+        (v for v in found if v.record.kind is not Kind.WITHDRAWN),
+        key=lambda v: (sum(v.record.vector.values()), v.time_ns, v.record.device, v.record.seq),
+    )
+    placed: list[Version] = []
+    for version in told:  # whatever a version supersedes has a smaller sum, so it is placed already
+        before = [p.time_ns for p in placed if covers(version.record.vector, p.record)]
+        placed.append(msgspec.structs.replace(version, time_ns=max([version.time_ns, *before])))
+    placed.sort(key=lambda v: v.time_ns)  # stable: those of one time stay in the order of what they supersede
+    return [v for n, v in enumerate(placed) if n == 0 or content(v.record) != content(placed[n - 1].record)]
+
+
+def as_of(versions: Sequence[Version], time_ns: int) -> Version | None:
+    """Of a timeline the version that was the newest at a time; None where nothing had been published."""
+    return next((v for v in reversed(versions) if v.time_ns <= time_ns), None)
+
+
+def content(record: Record) -> tuple[Kind, str, int]:
+    """What makes two versions the same."""
+    return (record.kind, record.sha256, record.mode)

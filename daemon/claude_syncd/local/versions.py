@@ -1,0 +1,118 @@
+"""The part of the state that remembers versions: records that a newer one of their device has taken the place of.
+
+    superseded  such records, with their slices resolved, when they were published and when they were superseded
+    entries     when each log entry was written
+
+A session grows by many small pushes, and each version is the beginning of the next one. Of those that follow each
+other within ten minutes only the first is remembered, so that a day's work is a hundred rows and not thousands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from claude_syncd.core.model import Extends, Kind, Record, Vector
+from claude_syncd.core.versions import Version
+from claude_syncd.local.database import Database, Shape
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from claude_syncd.core.model import LogEntry, Slice
+
+APART_NS = 600 * 1_000_000_000
+"""Versions of a file that only grew are remembered so far apart."""
+
+RECORD = "path, kind, device, seq, vector, size, mtime_ns, mode, sha256"
+"""The columns of a record, as `record_of` takes them."""
+
+_COLUMNS = ", ".join(f"r.{column}" for column in RECORD.split(", "))
+_NEWEST = f"""
+SELECT {_COLUMNS}, e.time_ns FROM records r LEFT JOIN entries e ON e.device=r.device AND e.seq=r.seq
+WHERE r.path=?"""  # noqa: S608 - our own words
+_OLDER = f"SELECT {RECORD}, time_ns FROM superseded WHERE path=?"  # noqa: S608 - likewise
+_SUPERSEDE = """
+INSERT OR REPLACE INTO superseded
+  SELECT r.path, r.device, r.seq, r.kind, r.vector, r.size, r.mtime_ns, r.mode, r.sha256, r.slices,
+         ifnull(e.time_ns, r.mtime_ns), :since_ns
+  FROM records r LEFT JOIN entries e ON e.device=r.device AND e.seq=r.seq
+  WHERE r.path=:path AND r.device=:device AND r.kind<>'withdrawn'
+    AND (r.kind, r.sha256, r.mode) <> (:kind, :sha256, :mode)
+    AND NOT (:grew AND EXISTS (
+      SELECT 1 FROM superseded s
+      WHERE s.path=r.path AND s.device=r.device AND s.time_ns > ifnull(e.time_ns, r.mtime_ns) - :apart))"""
+
+_record_shape = Shape(Record)
+_vector_decoder = msgspec.json.Decoder(Vector)
+
+
+class Versions(Database):
+    """What is known of versions that are no device's newest. Each method is one transaction."""
+
+    def versions(self, path: str) -> list[Version]:
+        """Every record that is known of a path, those of each device's newest first; else in no order."""
+        return [_version(row) for row in self.rows(_NEWEST, (path,)) + self.rows(_OLDER, (path,))]
+
+    def superseded_slices(self, record: Record) -> tuple[Slice, ...]:
+        """Where the content of a superseded record lies; empty where that is not remembered."""
+        with self._lock:
+            rows = self.rows(
+                "SELECT slices FROM superseded WHERE path=? AND device=? AND seq=?",
+                (record.path, record.device, record.seq),
+            )
+            return self.unpack_slices(rows[0][0]) if rows else ()
+
+    def forget_versions(self, before_ns: int) -> None:
+        """Drop what was superseded before then: the vault need not have it any more."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM superseded WHERE since_ns<?", (before_ns,))
+            db.execute("DELETE FROM entries WHERE time_ns<?", (before_ns,))
+
+    @staticmethod
+    def note_entry(db: sqlite3.Connection, entry: LogEntry) -> None:
+        """Within a transaction: remember when an entry was written."""
+        db.execute("INSERT OR REPLACE INTO entries VALUES(?,?,?)", (entry.device, entry.seq, entry.time_ns))
+
+    @staticmethod
+    def supersede(db: sqlite3.Connection, record: Record, extends: Extends | None, since_ns: int) -> None:
+        """Within a transaction, before `record` takes the place of its device's newest one of the path: remember that
+        one, unless it says the same.
+        """
+        db.execute(
+            _SUPERSEDE,
+            {
+                "path": record.path,
+                "device": record.device,
+                "since_ns": since_ns,
+                "kind": str(record.kind),
+                "sha256": record.sha256,
+                "mode": record.mode,
+                "grew": int(extends is not None and extends.path == record.path and record.kind is Kind.FILE),
+                "apart": APART_NS,
+            },
+        )
+
+
+def record_of(row: tuple[object, ...]) -> Record:
+    """A record of the columns RECORD."""
+    path, kind, device, seq, vector, size, mtime_ns, mode, sha256 = row[:9]
+    return _record_shape.of(
+        {
+            "path": path,
+            "kind": kind,
+            "device": device,
+            "seq": seq,
+            "vector": _vector_decoder.decode(vector),  # type: ignore[arg-type]
+            "size": size,
+            "mtime_ns": mtime_ns,
+            "mode": mode,
+            "sha256": sha256,
+        }
+    )
+
+
+def _version(row: tuple[object, ...]) -> Version:
+    record = record_of(row)
+    return Version(record=record, time_ns=int(str(row[9])) if row[9] is not None else record.mtime_ns)

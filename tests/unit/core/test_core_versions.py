@@ -1,0 +1,55 @@
+from itertools import permutations
+
+from claude_syncd.core.model import Kind, Record, Vector
+from claude_syncd.core.versions import Version, as_of, timeline
+
+ANN, BOB = "a" * 32, "b" * 32
+
+
+def version(device: str, seq: int, time: int, content: str, *, seen: Vector | None = None, **fields: Kind) -> Version:
+    kind = fields.get("kind", Kind.FILE)
+    record = Record(
+        path="tree/x",
+        kind=kind,
+        device=device,
+        seq=seq,
+        vector={**(seen or {}), device: seq},
+        sha256=content if kind is Kind.FILE else "",
+    )
+    return Version(record=record, time_ns=time)
+
+
+def contents(versions: list[Version]) -> list[str]:
+    return [v.record.sha256 or str(v.record.kind) for v in versions]
+
+
+def test_versions_come_in_the_order_in_which_they_came_about_whatever_the_clocks_said() -> None:
+    first = version(ANN, 1, 1000, "one")
+    second = version(BOB, 1, 500, "two", seen={ANN: 1})  # bob's clock is behind
+    third = version(ANN, 2, 1200, "three", seen={BOB: 1})
+    for order in permutations([first, second, third]):
+        assert contents(timeline(order)) == ["one", "two", "three"]
+    assert [v.time_ns for v in timeline([first, second, third])] == [1000, 1000, 1200]
+
+
+def test_what_says_the_same_as_before_is_one_version_and_withdrawals_are_none() -> None:
+    found = [
+        version(ANN, 1, 1, "one"),
+        version(BOB, 1, 2, "one", seen={ANN: 1}),
+        version(ANN, 2, 3, "", seen={BOB: 1}, kind=Kind.WITHDRAWN),
+        version(BOB, 2, 4, "two", seen={ANN: 2}),
+        version(BOB, 3, 5, "one", seen={ANN: 2}),
+    ]
+    assert contents(timeline(found)) == ["one", "two", "one"]
+    assert timeline(found)[0].record.device == ANN
+
+
+def test_as_of_a_time_is_what_was_the_newest_then() -> None:
+    found = timeline(
+        [version(ANN, 1, 10, "one"), version(ANN, 2, 20, "", kind=Kind.TOMBSTONE), version(ANN, 3, 30, "two")]
+    )
+    assert as_of(found, 9) is None
+    for time, content in ((10, "one"), (19, "one"), (20, "tombstone"), (30, "two"), (99, "two")):
+        then = as_of(found, time)
+        assert then is not None
+        assert contents([then]) == [content]

@@ -1,0 +1,81 @@
+"""What the state remembers of versions that newer ones have taken the place of."""
+
+from itertools import pairwise
+from pathlib import Path
+
+from claude_syncd.core.model import Extends, Kind, LogEntry, Published, Record, Slice
+from claude_syncd.local.state import State
+from claude_syncd.local.versions import APART_NS
+
+ANN = "a" * 32
+MINUTE = 60 * 1_000_000_000
+
+
+class Log:
+    """One device's log, entry by entry, into a state."""
+
+    def __init__(self, state: State) -> None:
+        self.state, self.seq, self.prev = state, 0, ""
+
+    def push(self, time_ns: int, content: str, *, kind: Kind = Kind.FILE, grown: int = 0) -> None:
+        """`grown`: it extends the version before by so many slices; 0: it is a new content of one slice."""
+        self.seq += 1
+        before = self.state.slices("tree/x", ANN) if grown else ()
+        added = tuple(Slice(f"log/{self.seq}", n, 0, 5) for n in range(max(grown, int(kind is Kind.FILE))))
+        record = Record(
+            path="tree/x",
+            kind=kind,
+            device=ANN,
+            seq=self.seq,
+            vector={ANN: self.seq},
+            size=5 * (len(before) + len(added)),
+            sha256=content,
+        )
+        extends = Extends(path="tree/x", seq=self.seq - 1, keep=len(before)) if before else None
+        published = Published(record=record, extends=extends, slices=added)
+        entry = LogEntry(
+            device=ANN, seq=self.seq, prev=self.prev, time_ns=time_ns, name="ann", seen={}, records=(published,)
+        )
+        self.state.integrate(entry, f"hash {self.seq}")
+        self.prev = f"hash {self.seq}"
+
+    def versions(self) -> list[tuple[int, str, int]]:
+        return sorted((v.record.seq, v.record.sha256, v.time_ns) for v in self.state.versions("tree/x"))
+
+
+def test_every_content_and_deletion_is_remembered_with_its_time_and_place(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        log = Log(state)
+        log.push(10, "one")
+        log.push(20, "two")
+        log.push(30, "", kind=Kind.TOMBSTONE)
+        log.push(40, "three")
+        log.push(50, "three")  # the same again is no version of its own
+        assert log.versions() == [(1, "one", 10), (2, "two", 20), (3, "", 30), (5, "three", 50)]
+        first = next(v.record for v in state.versions("tree/x") if v.record.seq == 1)
+        assert state.superseded_slices(first) == (Slice("log/1", 0, 0, 5),)
+
+
+def test_of_a_growing_file_a_version_every_ten_minutes_is_remembered(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        log = Log(state)
+        for minute in range(31):
+            log.push(minute * MINUTE, f"{minute}", grown=1 if minute else 0)
+        seqs = [seq for seq, _, _ in log.versions()]
+        assert seqs[0] == 1
+        assert seqs[-1] == 31
+        assert len(seqs) == 4
+        times = [time for _, _, time in log.versions()][:-1]
+        assert all(later - earlier >= APART_NS for earlier, later in pairwise(times))
+
+
+def test_what_was_superseded_long_ago_is_dropped_and_the_newest_stays(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        log = Log(state)
+        log.push(10, "one")
+        log.push(20, "two")
+        log.push(90, "three")
+        state.forget_versions(50)
+        assert log.versions() == [(2, "two", 20), (3, "three", 90)]  # "two" was the newest until 90
+        state.forget_versions(1000)
+        assert [content for _, content, _ in log.versions()] == ["three"]
