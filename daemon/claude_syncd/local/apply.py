@@ -349,9 +349,10 @@ def _make_names_durable(root_fd: int, folders: OpenFolders, names: set[tuple[str
 
 
 def _set_meta(file_fd: int, mtime_ns: int, mode: int) -> None:
-    os.fchmod(file_fd, (mode & 0o777) | 0o600)
+    # The time first: a process that dies in between is told by the mode that the file is not done yet.
     mtime_ns = min(max(mtime_ns, 0), _LATEST_NS)
     os.utime(file_fd, ns=(mtime_ns, mtime_ns))
+    os.fchmod(file_fd, (mode & 0o777) | 0o600)
 
 
 def _prune(root_fd: int, parts: tuple[str, ...]) -> None:

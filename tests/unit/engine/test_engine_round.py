@@ -1,5 +1,6 @@
 """Rounds of two devices: what travels, and at what cost."""
 
+import errno
 import os
 import random
 import shutil
@@ -71,6 +72,27 @@ async def test_only_the_mode_changed(pair: Pair) -> None:
     assert result.uploaded == 1
     assert result.bytes_up < 1500
     await settle(ann, bob)
+    assert (bob.places.tree / "skills/s/run").stat().st_mode & 0o777 == 0o755
+
+
+async def test_a_mode_that_was_set_halfway_comes_with_its_time_in_the_end(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = pair
+    ann.write("skills/s/run", "x", mode=0o644, age=5000)
+    await settle(ann, bob)
+    (ann.places.tree / "skills/s/run").chmod(0o755)
+    ann.touch("skills/s/run", age=3000)
+    await ann.sync()
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("claude_syncd.local.apply.os.utime", cut_off)
+        await bob.sync()
+    await settle(ann, bob)
+    assert bob.tree() == ann.tree()
     assert (bob.places.tree / "skills/s/run").stat().st_mode & 0o777 == 0o755
 
 
