@@ -15,8 +15,9 @@ from waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab import FolderVault, Lab
+    from lab import Lab
     from machines import Machine
+    from vaults import FolderVault
 
 
 def _killed_when(machine: Machine, command: str, condition: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from backports import zstd
 from claude_paths import encode
+from lab import over_stores
 from machines import sync_all
 from realistic_text import Conversation
 from realistic_tree import EPOCH, SECRET, quick_tree
@@ -36,6 +37,7 @@ WORDS = {
 }
 
 
+@over_stores(quick=["folder", "s3", "git"])
 def test_nothing_readable_is_stored(lab: Lab) -> None:
     a, b = lab.machine("a"), lab.machine("b")
     a.name = WORDS["device name"].decode()

@@ -11,8 +11,9 @@ from realistic_tree import quick_tree
 from waiting import wait_until
 
 if TYPE_CHECKING:
-    from lab import FolderVault, Lab
+    from lab import Lab
     from machines import Machine
+    from vaults import FolderVault
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 

@@ -17,8 +17,9 @@ from waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab import FolderVault, Lab
+    from lab import Lab
     from machines import Machine
+    from vaults import FolderVault
 
 DAY = 86400
 

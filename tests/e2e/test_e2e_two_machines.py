@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from claude_paths import encode, portable, travels
+from lab import over_stores
 from machines import ON_REQUEST, differences, settle, start_all
 from realistic_text import Conversation
 from realistic_tree import EPOCH, SECRET, quick_tree, small_tree
@@ -55,11 +56,13 @@ def _whole_tree_arrives(lab: Lab, files: int) -> None:
         machine.stop()
 
 
+@over_stores()
 def test_a_tree_arrives_byte_for_byte(lab: Lab) -> None:
     _whole_tree_arrives(lab, 300)
 
 
 @pytest.mark.long
+@over_stores()
 def test_a_tree_of_2000_files_arrives_byte_for_byte(lab: Lab) -> None:
     _whole_tree_arrives(lab, 2000)
 
@@ -116,6 +119,7 @@ def test_projects_land_under_the_other_home(folder_lab: Lab) -> None:
         assert path.read_bytes() == a.file(relative).read_bytes()
 
 
+@over_stores(quick=["folder", "s3"])
 def test_changes_travel_both_ways(lab: Lab) -> None:
     from random import Random
 

@@ -62,6 +62,11 @@ def new_repository(path: Path, *words: str) -> Path:
 
 def git(*words: str, repository: Path | None = None, feed: bytes = b"") -> str:
     """What a git command says, called as the owner of a repository would: to set things up and to look."""
+    return git_bytes(*words, repository=repository, feed=feed).decode().strip()
+
+
+def git_bytes(*words: str, repository: Path | None = None, feed: bytes = b"") -> bytes:
+    """See `git`; every byte of it."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     identity = {f"GIT_{who}_{what}": "tester" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**kept, **identity, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
@@ -70,4 +75,4 @@ def git(*words: str, repository: Path | None = None, feed: bytes = b"") -> str:
     done = subprocess.run(["git", *words], env=environment, input=feed, capture_output=True, check=False, timeout=60)
     if done.returncode:
         raise RuntimeError(f"git {words[0]} failed:\n{done.stderr.decode(errors='replace')}")
-    return done.stdout.decode().strip()
+    return done.stdout

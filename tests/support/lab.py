@@ -5,67 +5,23 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
+from gcs_server import GcsServer
+from git_http import GitHttpServer
 from machines import Machine
-from s3_server import S3Server, s3_client
+from s3_server import S3Server
+from vaults import FolderVault, GcsVault, GitVault, S3Vault, Vault, WebDavVault, wire_to
+from webdav_server import WebDavServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from faults import FaultProxy
 
 
-class Vault(Protocol):
-    """Where the machines of a lab keep their vault: the flags of `init`, and settings they need beside."""
-
-    flags: list[str]
-    environment: dict[str, str]
-
-    def stored(self) -> dict[str, bytes]:
-        """Every object, by name, as the store holds it."""
-        ...
-
-
-class FolderVault:
-    """A vault in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.flags = ["--folder", str(folder)]
-        self.environment: dict[str, str] = {}
-        folder.mkdir(mode=0o700)
-
-    def stored(self) -> dict[str, bytes]:
-        return {
-            str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()
-        }
-
-
-class S3Vault:
-    """A vault below a prefix of a bucket."""
-
-    def __init__(self, server: S3Server, prefix: str) -> None:
-        self.server, self.prefix = server, prefix
-        self.flags = [
-            "--s3", server.bucket, "--endpoint", server.endpoint, "--region", "us-east-1", "--prefix", prefix
-        ]  # fmt: skip
-        self.environment = {
-            "AWS_ACCESS_KEY_ID": server.access_key,
-            "AWS_SECRET_ACCESS_KEY": server.secret_key,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-
-    def stored(self) -> dict[str, bytes]:
-        server = self.server
-        client = s3_client(server.endpoint, server.access_key, server.secret_key)
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=server.bucket, Prefix=f"{self.prefix}/")
-        names = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        found = {
-            name.removeprefix(f"{self.prefix}/"): client.get_object(Bucket=server.bucket, Key=name)["Body"].read()
-            for name in names
-        }
-        client.close()
-        return found
+STORES = ("folder", "s3", "gcs", "git", "webdav")
 
 
 class Lab:
@@ -102,28 +58,88 @@ def folder_vault(short_folder: Path) -> FolderVault:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """One S3 server for all tests of this process."""
+    """One S3 server for all tests of this process; so are the others."""
     server = S3Server()
-    server.start()
-    yield server
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_wire(s3_server: S3Server) -> Iterator[FaultProxy]:
+    wire = wire_to(s3_server.endpoint)
+    yield wire
+    wire.stop()
+
+
+@pytest.fixture
+def s3_vault(s3_server: S3Server, s3_wire: FaultProxy, short_folder: Path) -> S3Vault:
+    return S3Vault(s3_server, s3_wire, short_folder.name)
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[tuple[GcsServer, FaultProxy]]:
+    server = GcsServer()
+    wire = wire_to(server.start())
+    yield server, wire
+    wire.stop()
     server.stop()
 
 
 @pytest.fixture
-def s3_vault(s3_server: S3Server, short_folder: Path) -> S3Vault:
-    return S3Vault(s3_server, short_folder.name)
+def gcs_vault(gcs: tuple[GcsServer, FaultProxy], short_folder: Path) -> GcsVault:
+    return GcsVault(*gcs, short_folder.name)
+
+
+@pytest.fixture(scope="session")
+def git_host() -> Iterator[tuple[GitHttpServer, FaultProxy]]:
+    server = GitHttpServer()
+    server.start()
+    wire = wire_to(server.origin)
+    yield server, wire
+    wire.stop()
+    server.stop()
+
+
+@pytest.fixture
+def git_vault(git_host: tuple[GitHttpServer, FaultProxy], short_folder: Path) -> GitVault:
+    return GitVault(*git_host, short_folder.name)
+
+
+@pytest.fixture(scope="session")
+def webdav() -> Iterator[tuple[WebDavServer, FaultProxy]]:
+    server = WebDavServer()
+    try:
+        wire = wire_to(server.start())
+        yield server, wire
+        wire.stop()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def webdav_vault(webdav: tuple[WebDavServer, FaultProxy], short_folder: Path) -> WebDavVault:
+    return WebDavVault(*webdav, short_folder.name)
 
 
 @pytest.fixture(params=["folder", "s3"])
 def vault(request: pytest.FixtureRequest) -> Vault:
-    """Each store in turn."""
+    """A folder, then a bucket: what is far from the store is tried over two that differ most. See `over_stores`."""
     made: Vault = request.getfixturevalue(f"{request.param}_vault")
     return made
 
 
+def over_stores(*, quick: Sequence[str] = STORES) -> pytest.MarkDecorator:
+    """Have a test that uses `lab` run over every store; those that are not `quick` in the long run only."""
+    kinds = [kind if kind in quick else pytest.param(kind, marks=pytest.mark.long) for kind in STORES]
+    return pytest.mark.parametrize("vault", kinds, indirect=True)
+
+
 @pytest.fixture
 def lab(short_folder: Path, vault: Vault) -> Iterator[Lab]:
-    """Machines that share a vault in each store in turn."""
+    """Machines that share `vault`."""
     made = Lab(short_folder, vault)
     yield made
     made.close()

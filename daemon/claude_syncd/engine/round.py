@@ -149,8 +149,11 @@ class Round:
             plan = await self._decide(self.dirty.union(await self.site.off_loop(self.site.state.todo)))
             await self._check_deletions(plan)
 
-    async def run(self, direction: Direction, limits: Limits | None = None) -> RunResult:
-        """One round. Raises StoreError; Held when it stopped to ask. What is not done stays to be done."""
+    async def run(self, direction: Direction, limits: Limits | None = None, *, newcomers: bool = False) -> RunResult:
+        """One round; if it pulls, with `newcomers` it first asks who joined since the roster was read.
+
+        Raises StoreError; Held when it stopped to ask. What is not done stays to be done.
+        """
         async with self._lock:
             if self.hold is not None and self.hold.reason is not HoldReason.MASS_DELETION:
                 raise Held(self.hold.message, hint=self.hold.hint)
@@ -159,6 +162,8 @@ class Round:
             tally = Tally()
             try:
                 if Direction.PULL in direction:
+                    if newcomers:
+                        await self.poller.roster()
                     await self.poller.others()
                 # What is published or kept aside makes work of its own: a kept side comes to this disk, too.
                 for _ in range(_PASSES):

@@ -131,9 +131,7 @@ class Supervisor:
             self._rescans.add("")  # hints may be on their way still
             await self._look()
             await self._prepare()
-            if Direction.PULL in direction:
-                await self.round.poller.roster()
-            result = await self.round.run(direction, limits)
+            result = await self.round.run(direction, limits, newcomers=True)
         except SyncError as error:
             self._failed(error)
             raise
