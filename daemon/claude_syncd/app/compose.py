@@ -128,6 +128,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
                 },
                 pool=pool,
                 now_ns=time.time_ns,
+                monotonic=time.monotonic,
                 new_id=new_id,
                 retention_days=settings.retention.days,
                 follow=follow,

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from claude_syncd.engine.checkpoints import refresh
 from claude_syncd.errors import IntegrityError, LocalError, ObjectMissing, SyncError, VaultError
 
 if TYPE_CHECKING:
@@ -34,13 +35,41 @@ _Place = tuple[Fetch, "Slice", int]  # whose bytes, which part of a blob, where 
 
 
 async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
-    """Fill the staged files from the vault. An object that can't be read or trusted spoils those that need it."""
+    """Fill the staged files from the vault. An object that can't be read or trusted spoils those that need it.
+
+    Where objects are missing their device may have compacted its area since: then its newest checkpoint says where
+    the same contents are now.
+    """
+    await _fill(site, fetches)
+    missing = [one for one in fetches if isinstance(one.error, ObjectMissing)]
+    moved: list[Fetch] = []
+    for device in {one.record.device for one in missing}:
+        try:
+            if await refresh(site, device):
+                moved += [one for one in missing if one.record.device == device]
+        except (VaultError, ObjectMissing) as error:
+            site.problems[f"log:{device}"] = str(error)
+    await _fill(site, await site.off_loop(_found_again, site, moved))
+
+
+def _found_again(site: Site, fetches: Iterable[Fetch]) -> list[Fetch]:
+    """Those whose contents are still in the vault, with their new places."""
+    found = []
+    for one in fetches:
+        slices = site.state.slices_of(one.record)
+        if slices:
+            one.slices, one.error = slices, None
+            found.append(one)
+    return found
+
+
+async def _fill(site: Site, fetches: Sequence[Fetch]) -> None:
     places: dict[tuple[str, int], list[_Place]] = defaultdict(list)
     wants: dict[str, set[int]] = defaultdict(set)
     for one in fetches:
         offset = 0
         for part in one.slices:
-            if offset >= one.have:
+            if offset + part.length > one.have:
                 places[part.object, part.blob].append((one, part, offset))
                 wants[part.object].add(part.blob)
             offset += part.length

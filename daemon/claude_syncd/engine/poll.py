@@ -1,4 +1,4 @@
-"""Learns what other devices pushed: the roster, each device's log, and this device's own area."""
+"""Learns what other devices pushed: the roster, each device's log and checkpoints, and this device's own area."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.model import RosterEntry
-from claude_syncd.errors import AlreadyExists, IntegrityError, ObjectMissing, VaultError
+from claude_syncd.engine.checkpoints import read_newest
+from claude_syncd.errors import AlreadyExists, IntegrityError, NotSetUp, ObjectMissing, VaultError
 from claude_syncd.vault import codec, layout
+from claude_syncd.vault.area import Area
 
 if TYPE_CHECKING:
     from claude_syncd.core.model import LogEntry
     from claude_syncd.engine.site import Site
-    from claude_syncd.local.state import Position
+    from claude_syncd.local.devices import Position
 
 _NEXT_ROSTER = "roster_next"
 CATCH_UP = 4
 """Log entries asked for at once while far behind."""
+FAR = 16
+"""So many log entries are not read one by one where a checkpoint stands for them."""
 
 
 class Poller:
-    """Reads logs into the state. One at a time; the round calls it."""
+    """Reads logs and checkpoints into the state. One at a time; the round calls it."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -42,48 +46,93 @@ class Poller:
             await self.roster()
 
     async def roster(self) -> None:
-        """Take in devices that joined since: one GET where nobody did."""
+        """Take in devices that joined or were removed since: one GET where nothing happened. Raises NotSetUp where
+        this device was removed.
+        """
         site = self._site
         while True:
             try:
                 entry = await site.reader.roster(self._next_roster)
             except ObjectMissing:
                 return
-            await site.off_loop(site.state.joined, entry)
+            if entry.name:
+                await site.off_loop(site.state.joined, entry)
+            else:
+                await self._removed(entry.device)
             self._next_roster += 1
             await site.off_loop(site.state.set_meta, _NEXT_ROSTER, str(self._next_roster))
 
-    async def relist(self) -> None:
-        """Find by listing what guessing names can't: entries that collided on a store without conditional put."""
-        for device in await self._site.reader.devices():
-            if device not in await self._site.off_loop(self._site.state.positions):
-                entry = RosterEntry(number=0, device=device, name=device[:8], time_ns=0)
-                await self._site.off_loop(self._site.state.joined, entry)
+    async def _removed(self, device: str) -> None:
+        """Forget a device that was removed, once what others published in its place is known here."""
+        site = self._site
+        if device == site.me:
+            raise NotSetUp(
+                "this device was removed from the vault; its files stay as they are",
+                hint="to join again as a new device, run `claude-syncctl reset --local`, then `claude-syncctl init`",
+            )
+        if device in await site.off_loop(site.state.positions):
+            await self.others(but=device)
+            await site.off_loop(site.state.remove_device, device)
+            for problem in ("log", "withheld", "rolled-back"):
+                site.problems.pop(f"{problem}:{device}", None)
 
-    async def own_area(self) -> int:
-        """Integrate log entries of this device that the state has forgotten: it was lost or restored. How many."""
-        return await self._device(self._site.me)
+    async def relist(self) -> None:
+        """Find by listing what guessing names can't: logs that were compacted, entries of the roster that collided on a
+        store without conditional put, a store that was rolled back.
+        """
+        site = self._site
+        await self.roster()
+        before = await site.off_loop(site.state.positions)
+        areas = await site.reader.areas()
+        gone = await site.off_loop(site.state.removed)
+        for device in areas.keys() - before.keys() - gone:
+            entry = RosterEntry(number=0, device=device, name=device[:8], time_ns=0)
+            await site.off_loop(site.state.joined, entry)
+        self._check_reach(before, areas)
+        for device, area in areas.items():
+            if device not in gone and _is_compacted(before.get(device), area):
+                await self._reported(device, area)
+        await site.off_loop(site.state.conclude)
+
+    async def own_area(self) -> None:
+        """Integrate what this device has written and its state has forgotten: it was lost or restored. One LIST."""
+        site = self._site
+        area = await site.reader.area(site.me)
+        await read_newest(site, site.me, area)
+        positions = await site.off_loop(site.state.positions)
+        self._check_reach({site.me: positions[site.me]}, {site.me: area})
+        if area.newest_entry > positions[site.me].seq:
+            await self._device(site.me)
 
     async def has_twin(self) -> bool:
-        """Whether somebody else has written this device's next log entry."""
+        """Whether somebody else has written this device's next log entry, and maybe compacted it since. One LIST."""
         position = (await self._site.off_loop(self._site.state.positions)).get(self._site.me)
-        return await self._entry(self._site.me, position.seq + 1 if position is not None else 1) is not None
+        area = await self._site.reader.area(self._site.me)
+        return position is not None and area.reaches > position.seq
 
-    async def others(self) -> int:
+    async def others(self, but: str = "") -> int:
         """Ask every other device's log for its next entry and take in all there is. How many entries came."""
         site = self._site
+        await site.off_loop(site.passed)
         positions = await site.off_loop(site.state.positions)
-        others = [device for device in positions if device != site.me]
+        others = [device for device in positions if device not in {site.me, but}]
         counts = await asyncio.gather(*(self._reported(device) for device in others))
         if any(counts):
             await self._check_claims()
+            await site.off_loop(site.state.conclude)
         return sum(counts)
 
-    async def _reported(self, device: str) -> int:
-        """Poll one device; what is wrong with its log is a problem to show, and no reason to skip the others."""
+    async def _reported(self, device: str, area: Area | None = None) -> int:
+        """Poll one device, its newest checkpoint first where its `area` is given; what is wrong with its log is a
+        problem to show, and no reason to skip the others.
+        """
         problem = f"log:{device}"
         try:
+            if area is not None:
+                await read_newest(self._site, device, area)
             count = await self._device(device)
+        except ObjectMissing:
+            return 0  # the checkpoint was replaced by a newer one just now: the next listing shows that
         except VaultError as error:
             self._site.problems[problem] = str(error)
             return 0
@@ -120,12 +169,17 @@ class Poller:
         claims = await site.off_loop(site.state.claims)
         for device, seen in claims.items():
             position = (await site.off_loop(site.state.positions)).get(device)
-            if _behind(position, seen.seq):
-                # It may have been pushed since its log was asked.
+            if position is None:
+                continue  # not in the roster yet, or not any more
+            if position.seq < seen.seq:
+                # It may have been pushed since its log was asked, or compacted.
                 await self._reported(device)
                 position = (await site.off_loop(site.state.positions)).get(device)
+            if position is not None and position.seq < seen.seq:
+                await self._reported(device, await site.reader.area(device))
+                position = (await site.off_loop(site.state.positions)).get(device)
             problem = f"withheld:{device}"
-            if _behind(position, seen.seq):
+            if position is not None and position.seq < seen.seq:
                 error = IntegrityError(
                     f"the store withholds log entry {seen.seq} of device {device}, which another device has seen"
                 )
@@ -133,6 +187,23 @@ class Poller:
             else:
                 site.problems.pop(problem, None)
 
+    def _check_reach(self, positions: dict[str, Position], areas: dict[str, Area]) -> None:
+        """Tell of areas that show less than was read before: a device never takes back what it wrote."""
+        for device, position in positions.items():
+            area = areas.get(device, Area())
+            problem = f"rolled-back:{device}"
+            if area.reaches < position.seq or area.newest_checkpoint < position.checkpoint:
+                whose = "this device" if device == self._site.me else f"device {device}"
+                error = IntegrityError(
+                    f"the store shows {whose} as of log entry {area.reaches}, but entry {position.seq} was read before:"
+                    " it was rolled back"
+                )
+                self._site.problems[problem] = str(error)
+            else:
+                self._site.problems.pop(problem, None)
 
-def _behind(position: Position | None, seq: int) -> bool:
-    return position is None or position.seq < seq
+
+def _is_compacted(position: Position | None, area: Area) -> bool:
+    """Whether to go on from the device's newest checkpoint: its next log entry is gone, or far more of them wait."""
+    seq = position.seq if position is not None else 0
+    return area.newest_checkpoint > seq and (seq + 1 not in area.log or area.newest_checkpoint - seq >= FAR)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.outbox import Outbox
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.site import Site
-    from claude_syncd.local.state import Position
+    from claude_syncd.local.devices import Position
 
 RECORDS_PER_ENTRY = 4096
 BYTES_PER_ENTRY = 4 * 1024**3

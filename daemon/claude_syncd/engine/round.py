@@ -108,10 +108,13 @@ class Round:
             return
 
     async def prepare(self) -> None:
-        """Once at start, needs the store: join the roster, heal a state that was lost or restored."""
+        """Once at start, needs the store: join the roster, heal a state that was lost or restored, find what was
+        compacted meanwhile.
+        """
         async with self._lock:
             await self.poller.join()
             await self.poller.own_area()
+            await self.poller.relist()
 
     async def check_id(self) -> None:
         """Take a new id where somebody else writes under this one: a device that only reads would not notice. Raises

@@ -35,7 +35,7 @@ class Site:
     """One device at work on one vault. Made by the composition root; `me` changes only when the id lives twice.
 
     `former`: the ids that it had before, with the seq of the last log entry that it wrote as each. `retention_days`: so
-    long superseded versions are remembered.
+    long superseded versions are remembered. `looked`: when `passed` was called last, by the clock that never jumps.
     """
 
     me: str
@@ -54,15 +54,23 @@ class Site:
     contents: dict[Root, Contents]
     pool: ThreadPoolExecutor
     now_ns: Callable[[], int]
+    monotonic: Callable[[], float]
     new_id: Callable[[], Device]
     retention_days: int = 30
     follow: tuple[Path, ...] = ()
     problems: dict[str, str] = field(default_factory=dict)
     progress: Callable[[Progress], None] = lambda _: None
+    looked: float | None = None
 
     def folder(self, root: Root) -> Path:
         """The folder on this device that paths of `root` are relative to."""
         return self.places.tree if root is Root.TREE else self.places.conflicts
+
+    def passed(self) -> int:
+        """Note what time has passed; the seconds that this device has lived through (core/elapsed.py). Synchronous."""
+        now = self.monotonic()
+        running, self.looked = now - (self.looked if self.looked is not None else now), now
+        return self.state.live(wall_ns=self.now_ns(), running=running)
 
     async def off_loop(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run blocking work in the pool; see `tasks.off_loop`."""

@@ -3,7 +3,7 @@
     base       the version each path was last equal to, and the identity of the file then
     records    each device's newest record of each path, with its slices resolved; those before it: see versions
     todo       paths that something came in for and that no round has finished yet
-    positions  how far each device's log is integrated; claims: how far others say it reaches
+    positions  how far each device's log is integrated; claims: how far each other device says it reaches
     staged     contents whose packs are up but whose log entry is not
 
 All methods are synchronous, safe from any thread, and each is one transaction.
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_syncd.core.model import Base, Identity, Kind, LogEntry, Published, Record, RosterEntry, Seen, Slice, Vector
+from claude_syncd.core.model import Base, Identity, Kind, LogEntry, Published, Record, Slice, Vector
 from claude_syncd.errors import FormatError, IntegrityError
 from claude_syncd.local.database import Shape
+from claude_syncd.local.devices import Devices
 from claude_syncd.local.versions import RECORD, Versions, record_of
 
 if TYPE_CHECKING:
@@ -34,16 +35,6 @@ class Tracked(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity | None = None
     local_mode: int = 0
     slices: tuple[Slice, ...] = ()
-
-
-class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a device's log is integrated: seq 0 and "" before its first entry. `time_ns` is that of the entry."""
-
-    device: str
-    name: str
-    seq: int = 0
-    sha256: str = ""
-    time_ns: int = 0
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,36 +59,13 @@ _RECORDS = f"SELECT {RECORD} FROM records"  # noqa: S608 - our own words
 _RECORDS_WITH_SLICES = f"SELECT {RECORD}, slices FROM records"  # noqa: S608 - likewise
 _BASES = "SELECT path, kind, vector, size, mtime_ns, mode, sha256, evicted, identity, local_mode, slices FROM base"
 
-_position_shape = Shape(Position)
-_seen_shape = Shape(Seen)
 _base_shape = Shape(Base)
 _vector_decoder = msgspec.json.Decoder(Vector)
 _identity_decoder = msgspec.msgpack.Decoder(Identity)
 
 
-class State(Versions):
+class State(Versions, Devices):
     """What this device knows, in its database."""
-
-    # -- devices ------------------------------------------------------------------------------------------------------
-
-    def positions(self) -> dict[str, Position]:
-        """Every known device, by id."""
-        rows = self.rows("SELECT device, name, seq, sha256, time_ns FROM positions")
-        return {
-            str(r[0]): _position_shape.of({"device": r[0], "name": r[1], "seq": r[2], "sha256": r[3], "time_ns": r[4]})
-            for r in rows
-        }
-
-    def joined(self, entry: RosterEntry) -> None:
-        """Note a device of the roster; one that is known already stays as it is."""
-        with self.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO positions VALUES(?,?,0,'',0)", (entry.device, entry.name))
-
-    def claims(self) -> dict[str, Seen]:
-        """For each device the furthest log entry that any other device says it has integrated."""
-        return {
-            str(r[0]): _seen_shape.of(r[1:], strict=False) for r in self.rows("SELECT device, seq, sha256 FROM claims")
-        }
 
     # -- records ------------------------------------------------------------------------------------------------------
 
@@ -120,24 +88,15 @@ class State(Versions):
                 r = published.record
                 self.supersede(db, r, published.extends, entry.time_ns)
                 db.execute(
-                    "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?)",
+                    "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?)",
                     (
                         *(r.path, r.device, r.seq, str(r.kind), msgspec.json.encode(r.vector)),
-                        *(r.size, r.mtime_ns, r.mode, r.sha256, self.pack_slices(db, slices)),
+                        *(r.size, r.mtime_ns, r.mode, r.sha256, self.pack_slices(db, slices), self.lived),
                     ),
                 )
                 db.execute("INSERT OR IGNORE INTO todo VALUES(?)", (r.path,))
             self.note_entry(db, entry)
-            db.execute(
-                "INSERT OR REPLACE INTO positions VALUES(?,?,?,?,?)",
-                (entry.device, entry.name, entry.seq, sha256, entry.time_ns),
-            )
-            for device, seen in entry.seen.items():
-                db.execute(
-                    "INSERT INTO claims VALUES(?,?,?) ON CONFLICT(device) DO UPDATE SET seq=excluded.seq,"
-                    " sha256=excluded.sha256 WHERE excluded.seq > seq",
-                    (device, seen.seq, seen.sha256),
-                )
+            self.move_on(db, entry, sha256, news=bool(entry.records))
         return [published.record.path for published in entry.records]
 
     def check(self, entry: LogEntry) -> None:
@@ -194,6 +153,16 @@ class State(Versions):
         """Where the content of that device's newest record of the path lies."""
         with self._lock:
             rows = self.rows("SELECT slices FROM records WHERE path=? AND device=?", (path, device))
+            return self.unpack_slices(rows[0][0]) if rows else ()
+
+    def slices_of(self, record: Record) -> tuple[Slice, ...]:
+        """Where the content of that very record lies, be it its device's newest or a superseded one; empty where it is
+        not known any more.
+        """
+        dot = (record.path, record.device, record.seq)
+        query = "SELECT slices FROM {} WHERE path=? AND device=? AND seq=?"
+        with self._lock:
+            rows = self.rows(query.format("records"), dot) or self.rows(query.format("superseded"), dot)
             return self.unpack_slices(rows[0][0]) if rows else ()
 
     def same_content(self, device: str, sha256: str, size: int) -> tuple[Record, tuple[Slice, ...]] | None:

@@ -10,6 +10,7 @@ from claude_syncd.errors import FormatError, IntegrityError
 from claude_syncd.store.base import MAX_OBJECT, Span
 from claude_syncd.tasks import off_loop, together
 from claude_syncd.vault import codec, layout
+from claude_syncd.vault.area import Area, areas
 from claude_syncd.vault.memory import Budget, ByteCache
 
 if TYPE_CHECKING:
@@ -81,21 +82,13 @@ class Reader:
         found = [layout.try_parse(info.name) for info in await self._store.list(layout.ROSTER_PREFIX)]
         return tuple(sorted(name.number for name in found if name is not None))
 
-    async def devices(self) -> dict[str, int]:
-        """Every device that has an area, with the newest seq of its log (0 without a log). One LIST."""
-        newest: dict[str, int] = {}
-        for info in await self._store.list(layout.DEVICES_PREFIX):
-            name = layout.try_parse(info.name)
-            if name is None:
-                continue
-            seq = name.number if name.type is layout.Type.LOG else 0
-            newest[name.device] = max(seq, newest.get(name.device, 0))
-        return dict(sorted(newest.items()))
+    async def areas(self) -> dict[str, Area]:
+        """Every device's area as it is now, by device. One LIST."""
+        return areas(await self._store.list(layout.DEVICES_PREFIX))
 
-    async def last_seq(self, device: str) -> int:
-        """The newest seq of the device's log, 0 without a log. One LIST."""
-        names = [layout.try_parse(info.name) for info in await self._store.list(f"{layout.area(device)}log/")]
-        return max((name.number for name in names if name is not None), default=0)
+    async def area(self, device: str) -> Area:
+        """One device's area as it is now. One LIST."""
+        return areas(await self._store.list(layout.area(device))).get(device, Area())
 
     async def blobs(self, wants: Mapping[str, Collection[int]], take: Callable[[str, int, bytes], None]) -> None:
         """Open every wanted blob and hand (object, blob number, plaintext) to `take`, in the worker's thread.

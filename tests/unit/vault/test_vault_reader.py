@@ -11,6 +11,7 @@ from claude_syncd.core.model import Checkpoint, RosterEntry, Slice
 from claude_syncd.errors import FormatError, IntegrityError, ObjectMissing
 from claude_syncd.store.count import Counting
 from claude_syncd.vault import codec, layout
+from claude_syncd.vault.area import Area
 from claude_syncd.vault.memory import Budget, ByteCache
 from claude_syncd.vault.reader import Reader
 
@@ -276,10 +277,13 @@ async def test_roster_and_devices_are_listed(
     memory.objects["devices/README"] = b""
     assert await reader.roster(2) == entry
     assert await reader.roster_numbers() == (1, 2)
-    assert await reader.devices() == {DEVICE: 11, OTHER: 0}
-    assert await reader.last_seq(DEVICE) == 11
-    assert await reader.last_seq(OTHER) == 0
-    assert store.snapshot().requests == {"put": 0, "get": 1, "list": 4, "delete": 0, "head": 0}
+    memory.objects[layout.checkpoint_name(DEVICE, 12)] = b"abc"
+    area = Area(log={1: 0, 2: 0, 11: 0}, checkpoints={12: 3})
+    assert await reader.areas() == {DEVICE: area, OTHER: Area(packs={layout.pack_name(OTHER, "ab" * 32): 0})}
+    assert await reader.area(DEVICE) == area
+    assert (area.newest_entry, area.newest_checkpoint, area.reaches) == (11, 12, 12)
+    assert area.objects(DEVICE).keys() == {name for name in memory.objects if name.startswith(layout.area(DEVICE))}
+    assert store.snapshot().requests == {"put": 0, "get": 1, "list": 3, "delete": 0, "head": 0}
 
 
 async def test_a_checkpoint_is_read(reader: Reader, memory: MemoryStore, keys: VaultKeys) -> None:
