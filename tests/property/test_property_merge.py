@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_syncd.core.merge.fork import fork_lines
-from claude_syncd.core.merge.history import pastes, union, with_projects
+from claude_syncd.core.merge.history import Homes, pastes, union
 from claude_syncd.core.merge.jsontext import Document, document, parse
 from claude_syncd.core.merge.rows import RowKind, lines_of, read_row
 from claude_syncd.core.merge.settings import Incoming, Outgoing, incoming, outgoing
@@ -257,7 +257,7 @@ def test_any_bytes_are_a_history(contents: list[bytes]) -> None:
     whole = union(*contents)
     assert union(whole) == whole
     assert pastes(whole) == frozenset()
-    assert with_projects(whole, lambda _: "/b") == whole
+    assert Homes("/b").outward(whole) == whole
 
 
 TEXTS = st.builds(

@@ -55,10 +55,10 @@ def _stage(site: Site, item: Item, fetches: list[Fetch]) -> None:
         raise AssertionError("nothing to compare with")
     if not _small_enough(item, winner):
         return
-    fetches.append(_aside(site, item.path, winner, site.state.slices(winner.path, winner.device)))
+    fetches.append(aside(site, item.path, winner, site.state.slices(winner.path, winner.device)))
     ancestor = _ancestor(item, winner)
     if ancestor is not None and item.tracked is not None and merge_class(item.path) is not MergeClass.TRANSCRIPT:
-        fetches.append(_aside(site, item.path, ancestor, item.tracked.slices))
+        fetches.append(aside(site, item.path, ancestor, item.tracked.slices))
 
 
 def _small_enough(item: Item, winner: Record) -> bool:
@@ -91,7 +91,8 @@ def _ancestor(item: Item, winner: Record) -> Record | None:
     )
 
 
-def _aside(site: Site, path: str, record: Record, slices: tuple[Slice, ...]) -> Fetch:
+def aside(site: Site, path: str, record: Record, slices: tuple[Slice, ...]) -> Fetch:
+    """The fetch of a version into a staged file below the folder of the kept sides; see `place_of`."""
     rel = conflict_path(path, record.sha256).removeprefix("conflicts/")
     return Fetch(path=path, record=record, slices=slices, staged=site.appliers[Root.CONFLICTS].stage(rel))
 
@@ -123,14 +124,14 @@ def _both(site: Site, item: Item, fetches: list[Fetch]) -> Both | None:
     known = [one for one in ancestor if one.error is None]
     return Both(
         winner=theirs.record,
-        theirs=_place(theirs),
-        ancestor=_place(known[0]) if known else None,
+        theirs=place_of(theirs),
+        ancestor=place_of(known[0]) if known else None,
         ancestor_record=_ancestor(item, theirs.record),
         published=_published_elsewhere(site, item),
     )
 
 
-def _place(one: Fetch) -> str:
+def place_of(one: Fetch) -> str:
     """Where the staged file lies, below the folder of the kept sides."""
     return f"{one.staged.path.rpartition('/')[0]}/{one.staged.name}"
 

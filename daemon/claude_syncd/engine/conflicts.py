@@ -12,6 +12,7 @@ from claude_syncd.core.model import FileClass, Kind
 from claude_syncd.core.portable import Root
 from claude_syncd.core.status import ConflictInfo
 from claude_syncd.engine.plan import runs
+from claude_syncd.engine.projected import Version, bring, form_of, is_projected, read_whole
 from claude_syncd.errors import LocalError, ObjectMissing, SyncError, UsageError
 from claude_syncd.local.apply import Commit
 from claude_syncd.local.live import live_sessions
@@ -48,8 +49,7 @@ def listed(site: Site) -> list[ConflictInfo]:
 
 
 def _info(site: Site, found: Found, names: dict[str, str]) -> ConflictInfo:
-    path = f"conflicts/{found.path}"
-    author = next((r.device for r in site.state.newest(path) if r.kind is Kind.FILE), site.me)
+    author = _author(site, found)
     return ConflictInfo(
         id=found.path.partition("/")[0],
         path=_target(site, found).rel,
@@ -58,6 +58,11 @@ def _info(site: Site, found: Found, names: dict[str, str]) -> ConflictInfo:
         mtime=datetime.fromtimestamp(found.identity.mtime_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         device=names.get(author, site.name if author == site.me else author[:8]),
     )
+
+
+def _author(site: Site, found: Found) -> str:
+    versions = site.state.newest(f"conflicts/{found.path}")
+    return next((r.device for r in versions if r.kind is Kind.FILE), site.me)
 
 
 def _target(site: Site, found: Found) -> Spot:
@@ -81,7 +86,7 @@ def shown(site: Site, conflict: str) -> tuple[ConflictInfo, str, bool]:
     found = find(site, conflict)
     info = next(i for i in listed(site) if i.id == found.path.partition("/")[0])
     target = _target(site, found)
-    ours, cut = _text(site, Root.TREE, target.rel)
+    ours, cut = _shared_text(site, target) if is_projected(target) else _text(site, Root.TREE, target.rel)
     theirs, cut_too = _text(site, Root.CONFLICTS, found.path)
     if ours is None or theirs is None:
         return info, "", cut or cut_too
@@ -98,12 +103,26 @@ def _text(site: Site, root: Root, rel: str) -> tuple[list[str] | None, bool]:
             data = b"".join(read_chunks(file_fd, 0, min(size, _DIFF_BYTES)))
     except LocalError:
         return [], False
+    return _lines(data), size > _DIFF_BYTES
+
+
+def _shared_text(site: Site, target: Spot) -> tuple[list[str] | None, bool]:
+    """What the tree's file shares: its secrets are nothing to show."""
+    try:
+        data = form_of(site, target).outward(read_whole(site, target))
+    except LocalError:
+        return [], False
+    if not isinstance(data, bytes):
+        return [], False
+    return _lines(data[:_DIFF_BYTES]), len(data) > _DIFF_BYTES
+
+
+def _lines(data: bytes) -> list[str] | None:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return None, False
-    lines = [line if line.endswith("\n") else line + "\n" for line in text.splitlines(keepends=True)]
-    return lines, size > _DIFF_BYTES
+        return None
+    return [line if line.endswith("\n") else line + "\n" for line in text.splitlines(keepends=True)]
 
 
 def resolve(site: Site, found: Found, keep: Keep) -> set[str]:
@@ -152,6 +171,11 @@ def _beside(found: Found, target: Spot) -> str:
 def _copy_in(site: Site, found: Found, target: Spot, rel: str) -> str:
     """Put the kept side into the tree as `rel`, as a change made here and now. Its portable path."""
     there = look(site.places.tree, rel, site.follow)
+    if is_projected(target):
+        content = b"".join(_content(site, found, target, rel))
+        now_ns = site.now_ns()
+        bring(site, target, there, Version(content, now_ns, found.mode, _author(site, found), now_ns))
+        return found.path.partition("/")[2]
     staged = site.appliers[Root.TREE].stage(rel)
     try:
         offset = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.core.model import Extends, Kind, Record, Slice, join
 from claude_syncd.engine.plan import identity_of, is_settled
+from claude_syncd.engine.projected import content_of
 from claude_syncd.errors import Changed, LocalError
 
 if TYPE_CHECKING:
@@ -104,14 +105,14 @@ class Feeder:
         for data in stream:
             yield from self._take(draft, data)
         seen = stream.observation
-        draft.identity = None if seen.racy or seen.identity.size > seen.local.size else seen.identity
+        draft.identity = None if seen.racy or seen.torn else seen.identity
         draft.item = replace(item, local=seen.local)  # it may have been written to since it was looked at
         self._finish(draft, seen.local.size, seen.local.sha256)
 
     def _known(self, draft: Draft, local: Local) -> Iterator[Cut]:
         """A file whose content is known: only what this device's area does not hold yet is read again."""
         item = draft.item
-        read = self._site.contents[item.spot.root].read
+        read = content_of(self._site, item.spot).read
         draft.extends, start = self._kept(item, local)
         append_from = item.observation.append_from if item.observation is not None else None
         if item.observation is not None and start == (append_from or 0) < local.size:

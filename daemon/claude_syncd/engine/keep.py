@@ -8,6 +8,7 @@ from claude_syncd.core.model import Base, Kind, heads, join
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import conflict_path
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
+from claude_syncd.engine.projected import content_of
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Commit
 from claude_syncd.local.state import Tracked
@@ -29,7 +30,7 @@ def keep_local(site: Site, item: Item) -> None:
     staged = site.appliers[Root.CONFLICTS].stage(_rel(kept))
     try:
         offset = 0
-        for data in site.contents[item.spot.root].read(item.spot.rel, 0, local.size, local.sha256):
+        for data in content_of(site, item.spot).read(item.spot.rel, 0, local.size, local.sha256):
             staged.write_at(offset, data)
             offset += len(data)
         _place(site, kept, Commit(staged=staged, mtime_ns=local.mtime_ns, mode=local.mode, expected=None))

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.merge import history, settings, text
 from claude_syncd.core.merge.classes import MergeClass, merge_class
+from claude_syncd.core.merge.jsontext import Invalid
 from claude_syncd.core.merge.sides import Merged, Side
 from claude_syncd.core.model import Base, Kind, join
 from claude_syncd.core.reconcile import Relation
-from claude_syncd.errors import Changed, SyncError
-from claude_syncd.local.apply import Commit
+from claude_syncd.engine.projected import Version, bring, content_of, is_projected, put
 from claude_syncd.local.reading import open_for_read, read_chunks
-from claude_syncd.local.refusal import refused
 from claude_syncd.local.state import Tracked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from claude_syncd.core.merge.sides import Conflict
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST_HISTORY = 64 * 1024 * 1024
 """A larger history of prompts is not merged."""
-_STALE = 10.0  # seconds; a lock folder that was not touched for so long was left behind by a crash
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +54,23 @@ DIVERGED = Found(Relation.DIVERGED)
 
 def merge_bytes(site: Site, item: Item, both: Both | None) -> Found:
     """Merge a text, a JSON file or the history. Raises Changed, LocalError."""
-    if both is None or item.local is None:
+    kind = merge_class(item.path)
+    if item.local is None:
         return DIVERGED
+    if both is None:
+        # What is no version of settings is never written, so nothing but the file that is here can go on.
+        unfit = kind is MergeClass.SETTINGS and item.local.size <= text.MAX_SIZE
+        return Found(Relation.REMOTE_IS_PREFIX) if unfit else DIVERGED
     local = item.local
-    ours = _bytes(site.folder(item.spot.root), item.spot.rel, local.size, site.follow)
-    if hashlib.sha256(ours).hexdigest() != local.sha256:
-        raise Changed(f"{item.path} changed while it was read")
+    ours = b"".join(content_of(site, item.spot).read(item.spot.rel, 0, local.size, local.sha256))
     kept = site.places.conflicts
     theirs = _bytes(kept, both.theirs, both.winner.size)
+    if kind is MergeClass.SETTINGS and isinstance(settings.shared(theirs), Invalid):
+        return Found(Relation.REMOTE_IS_PREFIX)
     base = both.ancestor_record
     ancestor = _bytes(kept, both.ancestor, base.size) if both.ancestor is not None and base is not None else None
     merged = _merged(
-        item.path,
+        kind,
         ancestor,
         Side(content=ours, mtime_ns=local.mtime_ns, sha256=local.sha256),
         Side(content=theirs, mtime_ns=both.winner.mtime_ns, sha256=both.winner.sha256),
@@ -82,18 +81,21 @@ def merge_bytes(site: Site, item: Item, both: Both | None) -> Found:
         return Found(Relation.LOCAL_IS_PREFIX)  # the winner has all of it
     if merged.content == ours:
         return Found(Relation.REMOTE_IS_PREFIX)
-    with _lock(site.folder(item.spot.root) / item.spot.rel, wanted=merge_class(item.path) is MergeClass.HISTORY):
-        put(site, item, merged.content, merged.mtime_ns, newer_mode(local, both.winner))
+    mode = newer_mode(local, both.winner)
+    if is_projected(item.spot):
+        who = both.winner
+        bring(site, item.spot, item.found, Version(merged.content, merged.mtime_ns, mode, who.device, who.mtime_ns))
+    else:
+        put(site, item.spot, item.found, merged.content, mtime_ns=merged.mtime_ns, mode=mode)
     note(site, item, both.winner)
     return Found(Relation.UNKNOWN, wrote=True)
 
 
-def _merged(path: str, base: bytes | None, ours: Side, theirs: Side) -> Merged | Conflict | None:
-    kind = merge_class(path)
+def _merged(kind: MergeClass, base: bytes | None, ours: Side, theirs: Side) -> Merged | Conflict | None:
     if kind is MergeClass.HISTORY:
         return history.merge(ours, theirs)
     if kind in {MergeClass.JSON, MergeClass.SETTINGS}:
-        return settings.merge(base, ours, theirs, settings=False)
+        return settings.merge(base, ours, theirs, settings=kind is MergeClass.SETTINGS)
     if kind in {MergeClass.TEXT, MergeClass.MEMORY_INDEX}:
         return text.merge(base, ours, theirs, union=kind is MergeClass.MEMORY_INDEX)
     return None
@@ -103,20 +105,6 @@ def newer_mode(local: Local, winner: Record) -> int:
     """The mode of the newer side: the same on every device."""
     ours = (local.mtime_ns, local.sha256) > (winner.mtime_ns, winner.sha256)
     return local.mode if ours else winner.mode
-
-
-def put(site: Site, item: Item, content: bytes, mtime_ns: int, mode: int) -> None:
-    """Replace the local file, which goes to the trash. Raises Changed, LocalError."""
-    applier = site.appliers[item.spot.root]
-    staged = applier.stage(item.spot.rel)
-    try:
-        staged.write_at(0, content)
-        expected = item.found.identity if item.found is not None else None
-        (result,) = applier.commit([Commit(staged=staged, mtime_ns=mtime_ns, mode=mode, expected=expected)])
-        if isinstance(result, SyncError):
-            raise result
-    finally:
-        staged.discard()
 
 
 def note(site: Site, item: Item, winner: Record) -> None:
@@ -138,35 +126,6 @@ def note(site: Site, item: Item, winner: Record) -> None:
     site.state.track([(item.path, Tracked(base=base, local_mode=winner.mode, slices=slices))], finished=False)
 
 
-def _bytes(root: Path, rel: str, size: int, follow: tuple[Path, ...] = ()) -> bytes:
-    with open_for_read(root, rel, follow) as file_fd:
+def _bytes(root: Path, rel: str, size: int) -> bytes:
+    with open_for_read(root, rel) as file_fd:
         return b"".join(read_chunks(file_fd, 0, size))
-
-
-@contextmanager
-def _lock(file: Path, *, wanted: bool) -> Iterator[None]:
-    """Claude Code's own lock of the history: a folder beside it. Raises Changed while somebody has it."""
-    if not wanted:
-        yield
-        return
-    lock = file.with_name(f"{file.name}.lock")
-    with refused("lock", file):
-        if not _made(lock):
-            with suppress(OSError):
-                if time.time() - lock.stat().st_mtime > _STALE:
-                    lock.rmdir()
-            if not _made(lock):
-                raise Changed(f"{file} is locked")
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            lock.rmdir()
-
-
-def _made(folder: Path) -> bool:
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    return True

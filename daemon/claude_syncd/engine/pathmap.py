@@ -33,6 +33,7 @@ class PathMap:
 
     def __init__(self, *, rules: Rules, state: State, homes: tuple[str, ...], tree: Path) -> None:
         """`homes`: spellings of the user's home folder, the real path first."""
+        self.home = homes[0] if homes else ""
         self._rules = rules
         self._state = state
         self._projects = Projects(homes, lambda key: recorded_folders(tree, key))

@@ -12,6 +12,7 @@ from claude_syncd.core.model import FileClass, Kind, Local, heads
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Action, Outcome, Relation, ancestor, reconcile
 from claude_syncd.core.status import Change, DiffLine
+from claude_syncd.engine.projected import content_of, forget, is_projected
 from claude_syncd.errors import Changed, LocalError
 from claude_syncd.local.content import Mark
 from claude_syncd.local.scan import Looker
@@ -159,28 +160,35 @@ def _decided(site: Site, path: str, spot: Spot, relation: Relation, looker: Look
 def _observe(
     site: Site, spot: Spot, tracked: Tracked | None, known: list[Record], found: Found | None
 ) -> tuple[Local | None, Observation | None, bool]:
+    projected = is_projected(spot)
+    if projected and (found is None or tracked is None):
+        forget(site, spot)  # what comes under that name now is another file
     if found is None:
         return None, None, False
     base = tracked.base if tracked is not None and tracked.base.kind is Kind.FILE else None
-    if base is not None and tracked is not None and not base.evicted and tracked.identity == found.identity:
+    untouched = base is not None and tracked is not None and not base.evicted and tracked.identity == found.identity
+    # What a file of two forms stands for depends on this release, too.
+    if base is not None and untouched and not projected:
         return _as_base(base), None, False
-    if base is None and not any(h.kind is Kind.FILE for h in known):
+    if base is None and not projected and not any(h.kind is Kind.FILE for h in known):
         # All of it is to be uploaded, whatever it is: it is read then, once.
         blank = Local(size=found.identity.size, sha256="", mtime_ns=found.identity.mtime_ns, mode=found.mode)
         return blank, None, False
     lines = spot.rel.endswith(".jsonl")
     now_ns = site.now_ns()
-    observation = site.contents[spot.root].observe(
+    observation = content_of(site, spot).observe(
         spot.rel,
         now_ns=now_ns,
         lines=lines,
         settled=found.identity.mtime_ns < now_ns - SETTLED_NS,
         base=Mark(base.size, base.sha256) if base is not None else None,
     )
+    if observation is None:
+        return None, None, False
     local = observation.local
     if tracked is not None and base is not None and found.mode == tracked.local_mode:
         local = msgspec.structs.replace(local, mode=base.mode)  # this file system keeps modes in its own way
-    return local, observation, observation.identity.size > local.size
+    return local, observation, observation.torn
 
 
 def is_settled(item: Item, now_ns: int) -> bool:

@@ -22,6 +22,7 @@ from claude_syncd.engine.plan import Plan, decide
 from claude_syncd.engine.poll import Poller
 from claude_syncd.engine.push import push
 from claude_syncd.engine.survey import survey
+from claude_syncd.engine.take import put_off, receive
 from claude_syncd.errors import Held, LocalError
 from claude_syncd.local.live import live_sessions
 from claude_syncd.local.scan import root_identity
@@ -240,6 +241,9 @@ class Round:
         later = tally.later
         later.update(plan.again, (i.path for i in plan.parked), (i.path for i in plan.items if not limits.takes(i)))
         items = [i for i in plan.items if limits.takes(i)]
+        if Direction.PULL in direction and (waits_for_pastes := put_off(items)):
+            self.dirty.update(i.path for i in waits_for_pastes)
+            items = [i for i in items if i not in waits_for_pastes]
         compared = [i for i in items if i.outcome.action is Action.COMPARE]
         if compared:
             decided = await compare(site, compared)
@@ -263,7 +267,7 @@ class Round:
         if withdrawn:
             self._count(await push(site, self.outbox, withdrawn), tally)
         if Direction.PULL in direction and incoming:
-            pulled = await pulling.pull(site, incoming)
+            pulled = await receive(site, incoming)
             later.update(pulled.again)
             tally.downloaded += pulled.downloaded
             tally.deleted += pulled.deleted

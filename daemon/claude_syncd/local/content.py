@@ -67,6 +67,7 @@ class Observation:
     `rest_sha256`: SHA-256 of the bytes from `append_from` (or from 0) to `local.size`, for whoever reads them again.
     `identity`: what `stat` said when the reading began; a file that grew meanwhile has another one by now.
     `racy`: the file was touched so recently that a later write of the same size might not show; look again.
+    `torn`: the file ends in an unfinished line that is not part of the content.
     """
 
     local: Local
@@ -74,6 +75,7 @@ class Observation:
     append_from: int | None
     rest_sha256: str
     racy: bool
+    torn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class Contents:
             append_from=hashed.append_from,
             rest_sha256=hashed.rest_sha256,
             racy=is_racy(before, now_ns),
+            torn=size < before.size,
         )
 
     def read(self, path: str, start: int, stop: int, sha256: str) -> Iterator[bytes]:
@@ -179,6 +182,7 @@ class Contents:
                 append_from=None,
                 rest_sha256=digest,
                 racy=is_racy(before, now_ns),
+                torn=size < before.size,
             )
         )
 

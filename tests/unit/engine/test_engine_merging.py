@@ -51,12 +51,6 @@ def edited(text: str, number: int, word: str) -> str:
     return "".join(lines)
 
 
-def prompt(when: int, text: str) -> str:
-    return (
-        json.dumps({"display": text, "pastedContents": {}, "timestamp": when, "project": "/p", "sessionId": "s"}) + "\n"
-    )
-
-
 def sessions(device: Device) -> dict[str, str]:
     """Session id -> its rows, of the one project."""
     folder = (device.places.tree / device.transcript()).parent
@@ -165,45 +159,6 @@ async def test_a_memory_index_takes_the_lines_of_both(pair: Pair) -> None:
     assert not bob.conflicts()
 
 
-async def test_prompts_of_both_are_in_the_history_in_their_order(pair: Pair) -> None:
-    ann, bob = pair
-    ann.write("history.jsonl", prompt(1, "first"), age=1000)
-    await settle(ann, bob)
-    ann.append("history.jsonl", prompt(2, "ann's") + prompt(5, "ann's last"))
-    bob.append("history.jsonl", prompt(3, "bob's"))
-    await settle(ann, bob)
-    expected = prompt(1, "first") + prompt(2, "ann's") + prompt(3, "bob's") + prompt(5, "ann's last")
-    assert ann.read("history.jsonl") == bob.read("history.jsonl") == expected
-    assert not ann.conflicts()
-    assert not (bob.places.tree / "history.jsonl.lock").exists()
-
-
-async def test_the_history_waits_while_claude_code_has_it_locked(pair: Pair) -> None:
-    ann, bob = pair
-    ann.write("history.jsonl", prompt(1, "ann's"), age=100)
-    bob.write("history.jsonl", prompt(2, "bob's"), age=100)
-    await ann.sync()
-    lock = bob.places.tree / "history.jsonl.lock"
-    lock.mkdir()
-    await bob.sync()
-    assert bob.read("history.jsonl") == prompt(2, "bob's")
-    lock.rmdir()
-    await settle(ann, bob)
-    assert ann.read("history.jsonl") == bob.read("history.jsonl") == prompt(1, "ann's") + prompt(2, "bob's")
-
-
-async def test_a_lock_that_a_crash_left_behind_does_not_hold_for_ever(pair: Pair) -> None:
-    ann, bob = pair
-    ann.write("history.jsonl", prompt(1, "ann's"), age=100)
-    bob.write("history.jsonl", prompt(2, "bob's"), age=100)
-    await ann.sync()
-    lock = bob.places.tree / "history.jsonl.lock"
-    lock.mkdir()
-    os.utime(lock, (1, 1))
-    await settle(ann, bob)
-    assert bob.read("history.jsonl") == prompt(1, "ann's") + prompt(2, "bob's")
-
-
 async def test_key_bindings_are_merged_by_key(pair: Pair) -> None:
     ann, bob = pair
     ann.write("keybindings.json", '{\n  "a": 1,\n  "b": 2\n}\n', age=1000)
@@ -225,17 +180,6 @@ async def test_a_key_that_both_changed_is_a_conflict(pair: Pair) -> None:
     await settle(ann, bob)
     assert json.loads(ann.read("settings.json")) == json.loads(bob.read("settings.json")) == {"model": "c"}
     assert list(bob.conflicts().values()) == ['{"model": "b"}']
-
-
-async def test_settings_that_are_no_json_are_never_merged_into(pair: Pair) -> None:
-    ann, bob = pair
-    ann.write("settings.json", '{"model": "a"}', age=1000)
-    await settle(ann, bob)
-    ann.write("settings.json", '{"model": "b"}', age=50)
-    bob.write("settings.json", '{"model": "c", // mine\n}', age=100)
-    await settle(ann, bob)
-    assert ann.tree() == bob.tree()
-    assert list(ann.conflicts().values()) == ['{"model": "c", // mine\n}']
 
 
 @pytest.mark.parametrize("published", [False, True])

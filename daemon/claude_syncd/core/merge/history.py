@@ -1,14 +1,15 @@
 """`history.jsonl`, the prompts that were typed: the union of all sides, oldest first.
 
 A prompt is its time, its session and its text; where two sides spell one prompt differently the longer line stays.
-Lines stay as they are, but for `project`, which is an absolute path and differs by device. Lines that can't be read
-come first, in the order of their bytes: Claude Code reads the file from its end.
+Lines stay as they are, but for `project`, an absolute path that differs by device: see `Homes`. Lines that can't be
+read come first, in the order of their bytes: Claude Code reads the file from its end.
 
 Nothing is ever taken away here, so that a file that was cut or emptied empties no other.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,7 +58,6 @@ class _Identity(NamedTuple):
 _prompts = msgspec.json.Decoder(_Prompt)
 _pastes = msgspec.json.Decoder(_Pasted)
 _projects = msgspec.json.Decoder(_Project)
-_string = msgspec.json.Decoder(str)
 
 
 def merge(*sides: Side) -> Merged:
@@ -78,9 +78,44 @@ def union(*contents: bytes) -> bytes:
     return b"".join(line + b"\n" for _, line in sorted(lines.items()))
 
 
-def with_projects(content: bytes, path: Callable[[str], str]) -> bytes:
-    """`content` with every prompt's project folder given by `path`; where that changes nothing, no byte changes."""
-    return b"".join(_with_project(line, path) for line in lines_of(content))
+class Homes:
+    """How this device's home folder is named in the vault: a `project` below it begins with "~" there, so that the
+    prompts of a project are found on every device. Nothing but that one value of a line is ever touched.
+
+    A project that begins with "~" by itself gets another "~" in front, so both ways lead back to the same bytes:
+    `inward(outward(line)) == line` for every line of this device's.
+    """
+
+    def __init__(self, home: str) -> None:
+        """`home`: the absolute path as Claude Code spells it; with "" or the root folder nothing is named anew."""
+        spelled = _spelled(home.rstrip("/")) if home.startswith("/") else b""
+        self._home = b'"' + spelled if spelled else b""
+
+    def outward(self, line: bytes) -> bytes:
+        """A line of this device's as it is in the vault."""
+        if b'"~' not in line and not (self._home and self._home in line):
+            return line
+        return _respelled(line, self._portable)
+
+    def inward(self, line: bytes) -> bytes:
+        """A line of the vault's as it is on this device."""
+        return _respelled(line, self._local) if self._home and b'"~' in line else line
+
+    def _portable(self, project: bytes) -> bytes:
+        if not self._home:
+            return project
+        if project.startswith(b'"~'):
+            return b'"~' + project[1:]
+        if project.startswith(self._home) and project[len(self._home) :][:1] in (b"/", b'"'):
+            return b'"~' + project[len(self._home) :]
+        return project
+
+    def _local(self, project: bytes) -> bytes:
+        if project.startswith(b'"~~'):
+            return b'"' + project[2:]
+        if project.startswith((b'"~/', b'"~"')):
+            return self._home + project[2:]
+        return project
 
 
 def pastes(content: bytes) -> frozenset[str]:
@@ -105,18 +140,23 @@ def _identity(line: bytes) -> _Identity:
     return _Identity(row.timestamp, row.session, row.display, line if has_surrogate(line) else b"")
 
 
-def _with_project(line: bytes, path: Callable[[str], str]) -> bytes:
+def _respelled(line: bytes, respell: Callable[[bytes], bytes]) -> bytes:
+    """`line` with the text of its project's value given by `respell`."""
     row = decoded(_projects, line)
     spelled = bytes(row.project) if row is not None else b""
+    new = respell(spelled) if spelled.startswith(b'"') else spelled
+    if new == spelled:
+        return line
+    found = places(line, b"project", b"")
+    if len(found) != 1 or not line.startswith(spelled, found[0]):
+        return line  # the key comes twice: which of the two is meant could not be told on the way back
+    at = found[0]
+    return b"".join((line[:at], new, line[at + len(spelled) :]))
+
+
+def _spelled(text: str) -> bytes:
+    """What stands between the quotes of a JSON string, as JavaScript writes it; b"" for what is no text."""
     try:
-        project = _string.decode(spelled)
-    except msgspec.MsgspecError:
-        return line
-    new = path(project)
-    if new == project:
-        return line
-    pieces, start = [], 0
-    for at in places(line, b"project", spelled):
-        pieces += [line[start:at], msgspec.json.encode(new)]
-        start = at + len(spelled)
-    return b"".join((*pieces, line[start:]))
+        return json.dumps(text, ensure_ascii=False)[1:-1].encode()
+    except UnicodeEncodeError:
+        return b""

@@ -22,8 +22,8 @@ class Travel(StrEnum):
     """What happens to a setting between this device and the vault."""
 
     PORTABLE = "portable"  # the same everywhere, applied by itself
-    MACHINE = "machine"  # stays on its device
-    APPROVAL = "approval"  # runs code, holds what may be secret, or is not known: an incoming change waits
+    MACHINE = "machine"  # stays on its device: it is about one machine, or a secret
+    APPROVAL = "approval"  # runs code, or is not known: an incoming change waits
     DANGEROUS = "dangerous"  # deletes transcripts, or takes a guard away: an incoming change waits
 
 
@@ -37,8 +37,12 @@ _PORTABLE = frozenset(
 )  # fmt: skip
 _MACHINE = frozenset(
     {
+        # of one machine
         "autoMemoryDirectory", "autoUpdatesChannel", "defaultShell", "minimumVersion", "plansDirectory",
         "preferredNotifChannel", "processWrapper", "sandbox", "sshConfigs", "worktree",
+        # secrets, and commands that print one
+        "apiKeyHelper", "awsAuthRefresh", "awsCredentialExport", "env", "gcpAuthRefresh", "otelHeadersHelper",
+        "proxyAuthHelper",
     }
 )  # fmt: skip
 _DANGEROUS = frozenset(
@@ -56,17 +60,12 @@ _PERMISSIONS = {
     "disableBypassPermissionsMode": Travel.DANGEROUS,
 }
 # Approved member by member; any other setting that waits is approved as a whole.
-_BY_MEMBER = frozenset({"enabledPlugins", "env", "extraKnownMarketplaces", "hooks", "pluginConfigs"})
+_BY_MEMBER = frozenset({"enabledPlugins", "extraKnownMarketplaces", "hooks", "pluginConfigs"})
 # An object that makes sense only as a whole: a command with its type and options, a source of plugins.
 _WHOLE = frozenset({"fileSuggestion", "statusLine", "subagentStatusLine"})
 _WHOLE_BELOW = frozenset({"extraKnownMarketplaces", "pluginConfigs"})
-# Commands that print a secret; their names say so, but they hold none.
-_HELPERS = frozenset(
-    {
-        "apiKeyHelper", "awsAuthRefresh", "awsCredentialExport", "gcpAuthRefresh", "otelHeadersHelper",
-        "proxyAuthHelper",
-    }
-)  # fmt: skip
+# Of JavaScript's objects: whoever copies members one by one may change something else by these.
+_MAGIC = frozenset({"__proto__", "constructor", "prototype"})
 # Free text of the user's, in which a path is only words.
 _PROSE = frozenset({"$schema", "attribution", "spinnerTipsOverride", "spinnerVerbs"})
 
@@ -132,7 +131,7 @@ def stays(path: Path, value: Node) -> bool:
     """Whether the member at `path` must not leave its device, and is not replaced there."""
     if len(path) == 1 and (path[0] in _BY_MEMBER or path[0] == "permissions"):
         return not isinstance(value, Object)  # Claude Code can't take it for anything, so it is left alone
-    if travel(path) is Travel.MACHINE:
+    if travel(path) is Travel.MACHINE or path[-1] in _MAGIC:
         return True
     if is_set(path):
         return not isinstance(value, Array)  # as above; its items are asked about one by one
@@ -148,7 +147,7 @@ def item_stays(path: Path, value: Node) -> bool:
 
 def _is_local(path: Path, value: Node) -> bool:
     prose = path[0] in _PROSE
-    named = travel(path) is not Travel.PORTABLE and path[0] not in _HELPERS
+    named = travel(path) is not Travel.PORTABLE
     if path[0] == "extraKnownMarketplaces" and _is_local_source(value):
         return True
     return any(

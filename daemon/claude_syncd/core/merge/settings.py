@@ -5,8 +5,8 @@ in (`keys.stays`), and without what waits for an approval there. So there are th
 
 - `merge`: two versions in the vault;
 - `outgoing`: what this device changed, into the vault's version;
-- `incoming`: what the vault's version changed, into this device's file. It also gives the new base, which differs from
-  the vault's version in what waits: otherwise this device's older value would pass for a change of its own later.
+- `incoming`: what the vault's version changed, into this device's file. It also gives the new base, which is what that
+  file shares: where a change waits, this device's older value is no change of its own later.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from claude_syncd.core.merge import keys
 from claude_syncd.core.merge.jsontext import Document, Invalid, Node, Object, document, meaning, parse, spelled
 from claude_syncd.core.merge.sides import Conflict, Merged, Side, by_age, conflict
-from claude_syncd.core.merge.trees import Merge, Path, Policy, at, replaced
+from claude_syncd.core.merge.trees import Merge, Path, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -116,22 +116,34 @@ def merge(base: bytes | None, a: Side, b: Side, *, settings: bool) -> Merged | C
     return Merged(content=_written(host, root), mtime_ns=newer.mtime_ns, clashes=_named(work))
 
 
+def shared(content: bytes) -> bytes | Invalid:
+    """A `settings.json` without what stays on its device, spelled as it was. Invalid if it is no JSON object."""
+    tree = _object(content)
+    return tree if isinstance(tree, Invalid) else _written(tree, _clean(tree.root))
+
+
+def is_empty(content: bytes) -> bool:
+    """Whether it is an object without members."""
+    tree = _object(content)
+    return isinstance(tree, _Root) and not tree.root.members
+
+
 def outgoing(local: Side, base: bytes | None, vault: Side | None) -> Outgoing | Invalid:
     """What to publish of this device's `settings.json`, into the vault's newest version (None: there is none yet).
 
-    `base` is what the last `incoming` gave; None if it is not known. After publishing, `incoming` with what was
-    published gives the next one. Invalid, and nothing to publish, if a side is no JSON object.
+    `base` is what the last `incoming` gave; None if it is not known. Invalid, and nothing to publish, if a side is no
+    JSON object.
     """
+    if vault is None:
+        content = shared(local.content)
+        return content if isinstance(content, Invalid) else Outgoing(content=content)
     ours = _object(local.content)
-    theirs = _object(vault.content) if vault is not None else None
+    theirs = _object(vault.content)
     if isinstance(ours, Invalid):
         return ours
     if isinstance(theirs, Invalid):
         return theirs
-    host_wins = vault is not None and by_age(local, vault)[1] is vault
-    work = Merge(_Shared(), host_wins=host_wins)
-    if theirs is None:
-        return Outgoing(content=_written(ours, work.node((), None, None, ours.root)))
+    work = Merge(_Shared(), host_wins=by_age(local, vault)[1] is vault)
     theirs, old = _cleaned(theirs, _base(base))
     return Outgoing(content=_written(theirs, work.node((), old, theirs.root, ours.root)), clashes=_named(work))
 
@@ -141,8 +153,8 @@ def incoming(
 ) -> Incoming | Invalid:
     """What the vault's newest version makes of this device's `settings.json` (None: there is no file).
 
-    `base` is what the last `incoming` gave; None if it is not known. `approved`: digests of pending changes that the
-    user has agreed to. Invalid, and nothing to write, if a side is no JSON object.
+    `base`: what was common to both; None if it is not known. `approved`: digests of pending changes that the user has
+    agreed to. Invalid, and nothing to write, if a side is no JSON object.
     """
     ours = _object(local.content) if local is not None else None
     theirs = _object(vault.content)
@@ -155,30 +167,14 @@ def incoming(
     work = Merge(policy, host_wins=host_wins)
     mine = ours.root if ours is not None else None
     theirs, old = _cleaned(theirs, _base(base))
+    host = ours or theirs
     root = work.node((), old, mine, theirs.root)
-    waiting = sorted(policy.pending, key=lambda entry: entry[0])
-    lost = [] if host_wins else work.clashes
     return Incoming(
-        content=_written(ours or theirs, root),
-        base=_next_base(theirs.root, old, mine, [path for path, _ in waiting], lost),
-        pending=tuple(pending for _, pending in waiting),
+        content=_written(host, root),
+        base=_written(host, _clean(root)),
+        pending=tuple(pending for _, pending in sorted(policy.pending, key=lambda entry: entry[0])),
         clashes=_named(work),
     )
-
-
-def _next_base(vault: Object, old: Node | None, local: Node | None, held: list[Path], lost: list[Path]) -> bytes:
-    """The vault's version, but in what is held still the old base: this device has not got past that there.
-
-    Where it changed a held setting itself, and lost to a newer change, it is what the device has: or that would pass
-    for a change yet to be published as soon as the file is written again.
-    """
-    base = vault
-    for path in held:
-        base = replaced(base, path, at(old, path))
-        for clash in lost:
-            if clash[: len(path)] == path:
-                base = replaced(base, clash, at(local, clash))
-    return document(Document("", base, ""))
 
 
 class _Root(NamedTuple):
@@ -203,9 +199,14 @@ def _cleaned(tree: _Root, base: Object | None) -> tuple[_Root, Object | None]:
 
     What is taken out was not deleted by anybody. So if there is something, the base counts as not known.
     """
-    root = Merge(_Shared(), host_wins=False).node((), None, None, tree.root)
-    clean = root if isinstance(root, Object) else Object((), "")
+    clean = _clean(tree.root) or Object((), "")
     return tree._replace(root=clean), base if meaning(clean) == meaning(tree.root) else None
+
+
+def _clean(root: Node | None) -> Object | None:
+    """A file's value without what stays on its device; None if nothing is left of it."""
+    clean = Merge(_Shared(), host_wins=False).node((), None, None, root)
+    return clean if isinstance(clean, Object) else None
 
 
 def _base(content: bytes | None) -> Object | None:

@@ -6,7 +6,6 @@ same, up to clashes and the order of keys.
 
 from __future__ import annotations
 
-import json
 from typing import TypeVar
 
 from claude_syncd.core.merge.jsontext import Array, Item, Member, Node, Object, meaning
@@ -150,21 +149,3 @@ def _members(node: Node | None) -> tuple[Member, ...] | None:
 
 def _items(node: Node | None) -> tuple[Item, ...] | None:
     return None if node is None else node.items if isinstance(node, Array) else ()
-
-
-def at(node: Node | None, path: Path) -> Node | None:
-    """The value at `path`; None if there is none."""
-    for key in path:
-        node = node.get(key) if isinstance(node, Object) else None
-    return node
-
-
-def replaced(node: Object, path: Path, value: Node | None) -> Object:
-    """`node` with `value` at `path`, or without what is there. How it is spelled does not matter there."""
-    key, *below = path
-    inner = node.get(key)
-    if below:
-        value = replaced(inner if isinstance(inner, Object) else Object((), ""), tuple(below), value)
-    others = [m for m in node.members if m.key != key]
-    new = [] if value is None else [Member("", json.dumps(key), key, ":", value, "")]
-    return Object((*others, *new), "")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from claude_syncd.core.merge.history import merge, pastes, union, with_projects
+from claude_syncd.core.merge.history import Homes, merge, pastes, union
 from claude_syncd.core.merge.sides import Merged, Side
 
 
@@ -74,16 +74,50 @@ def test_a_last_line_without_its_end_gets_one() -> None:
     assert union(prompt(2)[:-1], prompt(1)) == prompt(1) + prompt(2)
 
 
-def to_ann(path: str) -> str:
-    return path.replace("/home/ann", "/Users/ann")
+ANN, BOB = Homes("/home/ann"), Homes("/Users/bob")
 
 
-def test_projects_are_named_as_on_this_device_and_no_other_byte_changes() -> None:
-    spaced = b'{"project" : "\\/home\\/ann/caf\\u00e9","display":"/home/ann/app","timestamp":1}\n'
-    assert with_projects(spaced, to_ann) == (
-        '{"project" : "/Users/ann/café","display":"/home/ann/app","timestamp":1}\n'.encode()
-    )
-    assert with_projects(prompt(1), to_ann) == prompt(1).replace(b'"/home/ann', b'"/Users/ann')
+def of(project: str, end: str = "\n") -> bytes:
+    """A line whose project is spelled so."""
+    return f'{{"display":"in /home/ann/app and ${{HOME}} and ~/x","project" : "{project}","timestamp":1}}{end}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("local", "portable"),
+    [
+        ("/home/ann/app", "~/app"),
+        ("/home/ann", "~"),
+        ("/home/ann/", "~/"),
+        ("/home/ann/caf\\u00e9", "~/caf\\u00e9"),
+        ("/home/anna/app", "/home/anna/app"),
+        ("/srv/home/ann/app", "/srv/home/ann/app"),
+        ("${HOME}/app", "${HOME}/app"),
+        ("~/app", "~~/app"),
+        ("~", "~~"),
+        ("~~x", "~~~x"),
+        ("\\/home\\/ann/app", "\\/home\\/ann/app"),
+        ("", ""),
+    ],
+)
+def test_a_project_below_the_home_is_named_by_a_tilde_and_no_other_byte_changes(local: str, portable: str) -> None:
+    for end in ("\n", ""):
+        assert ANN.outward(of(local, end)) == of(portable, end)
+        assert ANN.inward(of(portable, end)) == of(local, end)
+
+
+def test_each_device_names_the_project_as_it_is_there() -> None:
+    assert BOB.inward(ANN.outward(of("/home/ann/app"))) == of("/Users/bob/app")
+
+
+def test_without_a_home_nothing_is_named_anew() -> None:
+    for home in ("", "/", "relative", "/home/\udcff"):
+        for project in ("/home/ann/app", "~/app", "/"):
+            assert Homes(home).outward(of(project)) == of(project)
+            assert Homes(home).inward(of(project)) == of(project)
+
+
+def test_a_home_with_quotes_in_it_is_found_as_it_is_spelled() -> None:
+    assert Homes('/home/"ann"\\x').outward(of('/home/\\"ann\\"\\\\x/y')) == of("~/y")
 
 
 @pytest.mark.parametrize(
@@ -92,18 +126,21 @@ def test_projects_are_named_as_on_this_device_and_no_other_byte_changes() -> Non
         b'{"project":"/srv/x","display":"a \\u00e9"}',
         b'{"project":5}\n',
         b'{"pastedContents":{"1":{"project":"/home/ann/app"}}}\n',
+        b'{"pastedContents":{"1":{"project":"~/app"}}}\n',
         b'{"project":"/home/ann/app"\n',
+        b'{"project":"~/app"\n',
         b"\0\n",
     ],
 )
 def test_lines_of_no_such_project_stay(line: bytes) -> None:
-    assert with_projects(line, to_ann) == line
+    assert ANN.outward(line) == line
+    assert ANN.inward(line) == line
 
 
 def test_only_the_prompts_own_project_is_renamed() -> None:
     inner = '"pastedContents":{"1":{"project":"/home/ann/app"}}'
     line = f'{{{inner},"project":"/home/ann/app","timestamp":1}}\n'
-    assert with_projects(line.encode(), to_ann) == (f'{{{inner},"project":"/Users/ann/app","timestamp":1}}\n'.encode())
+    assert ANN.outward(line.encode()) == f'{{{inner},"project":"~/app","timestamp":1}}\n'.encode()
 
 
 def test_which_pastes_must_be_there() -> None:

@@ -50,9 +50,10 @@ def hook(command: str) -> dict[str, object]:
         ("permissions.somethingNew", Travel.APPROVAL),
         ("sandbox", Travel.MACHINE),
         ("sandbox.credentials", Travel.MACHINE),
-        ("env.FOO", Travel.APPROVAL),
+        ("env.FOO", Travel.MACHINE),
         ("hooks.Stop", Travel.APPROVAL),
-        ("apiKeyHelper", Travel.APPROVAL),
+        ("apiKeyHelper", Travel.MACHINE),
+        ("awsCredentialExport", Travel.MACHINE),
         ("statusLine", Travel.APPROVAL),
         ("forceLoginMethod", Travel.APPROVAL),
         ("enabledPlugins.a@b", Travel.APPROVAL),
@@ -75,17 +76,22 @@ def node(value: object) -> Node:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("env.ANTHROPIC_API_KEY", "anything"),
-        ("env.ANTHROPIC_AUTH_TOKEN", "anything"),
-        ("env.ANTHROPIC_CUSTOM_HEADERS", "X: y"),
-        ("env.GITHUB_PAT", "anything"),
-        ("env.NOTES", f"use {KEY}"),
-        ("env.HTTPS_PROXY", "http://ann:pw@proxy:8080"),
-        ("env.PATH", "$HOME/bin:/usr/local/bin"),
-        ("env.DB", "password=hunter2hunter2"),
+        ("env", {"EDITOR": "vi"}),
+        ("env.EDITOR", "vi"),
+        ("new.API_KEY", "anything"),
+        ("new.AUTH_TOKEN", "anything"),
+        ("new.CUSTOM_HEADERS", "X: y"),
+        ("new.GITHUB_PAT", "anything"),
+        ("new.NOTES", f"use {KEY}"),
+        ("new.HTTPS_PROXY", "http://ann:pw@proxy:8080"),
+        ("new.PATH", "$HOME/bin:/usr/local/bin"),
+        ("new.DB", "password=hunter2hunter2"),
         ("model", KEY),
         ("attribution.commit", f"by {KEY}"),
-        ("apiKeyHelper", "/opt/bin/key"),
+        ("apiKeyHelper", "~/bin/key"),
+        ("awsAuthRefresh", "aws sso login --profile x"),
+        ("attribution.__proto__", {"hooks": {}}),
+        ("new.constructor", {"prototype": {}}),
         ("statusLine", {"type": "command", "command": "/opt/bin/line"}),
         ("statusLine", {"type": "command", "command": "C:\\bin\\line.exe"}),
         ("statusLine", {"type": "command", "command": 'python3 "/opt/line.py"'}),
@@ -107,22 +113,19 @@ def test_what_never_leaves_its_device(path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("env.CLAUDE_CODE_MAX_OUTPUT_TOKENS", "64000"),
-        ("env.CLAUDE_CODE_SKIP_BEDROCK_AUTH", "1"),
-        ("env.ANTHROPIC_MODEL", "opus"),
-        ("env.ANTHROPIC_BASE_URL", "https://gateway.example.com/v1"),
-        ("env.EDITOR_FILE", "~/.editor"),
+        ("new.MAX_OUTPUT_TOKENS", "64000"),
+        ("new.SKIP_BEDROCK_AUTH", "1"),
+        ("new.BASE_URL", "https://gateway.example.com/v1"),
+        ("new.EDITOR_FILE", "~/.editor"),
         ("includeCoAuthoredBy", True),
         ("attribution.commit", "See /docs for more"),
-        ("apiKeyHelper", "~/bin/key"),
-        ("awsAuthRefresh", "aws sso login --profile x"),
         ("statusLine", {"type": "command", "command": "$HOME/line.sh 2>/dev/null", "padding": 0}),
         ("statusLine", {"type": "command", "command": "/usr/bin/env python3 ~/line.py"}),
         ("skillOverrides.auth-token", "off"),
         ("enabledPlugins.auth@market", True),
         ("extraKnownMarketplaces.x", {"source": {"source": "github", "repo": "a/b"}}),
         ("$schema", "https://json.schemastore.org/claude-code-settings.json"),
-        ("env", {"API_KEY": KEY}),  # its members are asked about one by one
+        ("new", {"API_KEY": KEY}),  # its members are asked about one by one
         ("permissions.allow", [f"Bash({KEY})"]),  # and its items
     ],
 )
@@ -156,17 +159,18 @@ def test_rules_with_absolute_paths_or_secrets_stay(rule: str, *, local: bool) ->
 def test_what_leaves_is_the_file_without_what_stays_and_spelled_as_it_was() -> None:
     local = b"""{
   "model": "opus", "unknown": 1.0,
-  "env": {
+  "new": {
     "API_KEY": "x",
     "FOO" : "\\u00e9"
   },
+  "env": {"FOO": "bar"},
   "permissions": {"allow": ["Bash(ls:*)", "Read(//srv/**)"], "additionalDirectories": ["../lib"]},
   "sandbox": {"enabled": true}
 }
 """
     expected = b"""{
   "model": "opus", "unknown": 1.0,
-  "env": {
+  "new": {
     "FOO" : "\\u00e9"
   },
   "permissions": {"allow": ["Bash(ls:*)"]}
@@ -177,13 +181,14 @@ def test_what_leaves_is_the_file_without_what_stays_and_spelled_as_it_was() -> N
 
 
 def test_an_object_of_which_everything_stays_is_not_sent() -> None:
-    assert sent({"env": {"API_KEY": "x"}, "model": "opus"}) == {"model": "opus"}
-    assert sent({"env": {}}) == {"env": {}}
+    assert sent({"new": {"API_KEY": "x"}, "model": "opus"}) == {"model": "opus"}
+    assert sent({"new": {}}) == {"new": {}}
+    assert sent({"env": {}}) == {}
 
 
 def test_without_a_change_the_vaults_version_is_what_it_was() -> None:
-    vault = side(b'{ "model":"opus" ,"env":{"A" : "1"} }\n')
-    local = side(b'{"env": {"A": "1", "API_KEY": "x"}, "model": "opus"}', 9)
+    vault = side(b'{ "model":"opus" ,"new":{"A" : "1"} }\n')
+    local = side(b'{"new": {"A": "1", "API_KEY": "x"}, "env": {"A": "1"}, "model": "opus"}', 9)
     assert outgoing(local, vault.content, vault) == Outgoing(content=vault.content)
 
 
@@ -244,8 +249,8 @@ def test_a_command_with_its_options_is_one_value() -> None:
         ({}, {}, {"hooks": {"Stop": [hook("evil")]}}, "hooks.Stop"),
         ({}, None, {"hooks": {"Stop": [hook("evil")]}}, "hooks.Stop"),
         ({"hooks": {"Stop": [hook("guard")]}}, {"hooks": {"Stop": [hook("guard")]}}, {}, "hooks.Stop"),
-        ({}, {}, {"env": {"ANTHROPIC_BASE_URL": "https://evil.example"}}, "env.ANTHROPIC_BASE_URL"),
-        ({"apiKeyHelper": "a"}, {"apiKeyHelper": "a"}, {"apiKeyHelper": "b"}, "apiKeyHelper"),
+        ({"newHelper": "a"}, {"newHelper": "a"}, {"newHelper": "b"}, "newHelper"),
+        ({}, {}, {"pluginConfigs": {"p": {"run": "x"}}}, "pluginConfigs.p"),
         ({}, {}, {"statusLine": {"type": "command", "command": "x"}}, "statusLine"),
         ({}, {}, {"enabledPlugins": {"x@y": True}}, "enabledPlugins.x@y"),
         ({}, {}, {"cleanupPeriodDays": 1}, "cleanupPeriodDays"),
@@ -290,7 +295,7 @@ def test_a_pending_change_shows_both_values() -> None:
     assert len(found.pending[0].digest) == 64
 
 
-@pytest.mark.parametrize("name", ["hooks", "env", "permissions", "enabledPlugins"])
+@pytest.mark.parametrize("name", ["hooks", "pluginConfigs", "permissions", "enabledPlugins"])
 def test_a_value_that_makes_no_sense_is_no_way_in(name: str) -> None:
     sense = {name: {"x": ["y"]}}
     for nonsense in ({name: [hook("evil")]}, {name: "none"}, {name: None}):
@@ -301,16 +306,16 @@ def test_a_value_that_makes_no_sense_is_no_way_in(name: str) -> None:
 
 
 def test_what_is_harmless_is_applied_at_once() -> None:
-    found = got({"model": "a"}, {"model": "a"}, {"model": "b", "env": {"X": "1"}})
+    found = got({"model": "a"}, {"model": "a"}, {"model": "b", "hooks": {"Stop": [hook("x")]}})
     assert json.loads(found.content) == {"model": "b"}
-    assert [p.setting for p in found.pending] == ["env.X"]
+    assert [p.setting for p in found.pending] == ["hooks.Stop"]
 
 
 def test_an_approval_is_for_one_value_of_one_setting() -> None:
-    digest = got({}, {}, {"env": {"X": "1"}}).pending[0].digest
-    for other in ({"env": {"X": "2"}}, {"env": {"Y": "1"}}, {"env.X": "1"}):
+    digest = got({}, {}, {"hooks": {"X": ["1"]}}).pending[0].digest
+    for other in ({"hooks": {"X": ["2"]}}, {"hooks": {"Y": ["1"]}}, {"hooks.X": ["1"]}):
         assert applied({}, {}, other, frozenset({digest})) == {}
-    assert applied({}, {}, {"env": {"X": "1"}}, frozenset({digest})) == {"env": {"X": "1"}}
+    assert applied({}, {}, {"hooks": {"X": ["1"]}}, frozenset({digest})) == {"hooks": {"X": ["1"]}}
 
 
 def test_a_change_of_this_device_goes_out_while_another_one_waits() -> None:
@@ -352,7 +357,8 @@ def test_what_is_no_json_is_neither_sent_nor_written_over(broken: bytes) -> None
 
 def test_the_secret_is_in_nothing_that_is_published() -> None:
     local = {
-        "env": {"A": KEY, "TOKEN": "t0ps3cret", "B": {"x": KEY}},
+        "env": {"A": KEY, "TOKEN": "t0ps3cret", "B": {"x": KEY}, "C": "c"},
+        "apiKeyHelper": "echo t0ps3cret",
         "hooks": {"Stop": [hook(f"curl {KEY}"), hook("ok")]},
         "permissions": {"allow": [f"Bash(x {KEY})", "Bash(ok)"]},
         "unknown": {"deep": [{"password": "t0ps3cret"}], "b": 1},
