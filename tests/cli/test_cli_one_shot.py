@@ -85,3 +85,48 @@ def test_status_is_answered_while_another_process_works(alone: Desk) -> None:
         ended = alone.ctl("push")
     assert ended.code == 1
     assert ended.err.startswith("error: ")
+
+
+def test_restore_brings_back_versions(alone: Desk) -> None:
+    agent = alone.home / ".claude" / "agents" / "a.md"
+    alone.ctl("push")
+    agent.write_text("another agent\n")
+    alone.ctl("push")
+    restored = alone.ctl("restore", "agents/a.md", "--version", "1", "--json")
+    assert (restored.code, restored.json["files"], agent.read_text()) == (0, ["agents/a.md"], "an agent\n")
+    assert alone.ctl("push", "--json").json["uploaded"] == 1
+    assert alone.ctl("restore", "agents/a.md", "--version", "2", "--to", "copy.md").out == (
+        f"restored {alone.home / 'copy.md'}\n"
+    )
+    assert (alone.home / "copy.md").read_text() == "another agent\n"
+    assert alone.ctl("restore", "agents/a.md").out == "nothing to do: that version is here\n"
+    agent.unlink()
+    (alone.home / ".claude" / "CLAUDE.md").unlink()
+    assert alone.ctl("push", "--json").json["deleted"] == 2
+    unsure = alone.ctl("restore", "--all", "--at", "2100-01-01")
+    assert (unsure.code, unsure.err) == (2, "error: there is nobody to ask\nhint: say --yes if you are sure\n")
+    assert alone.ctl("restore", "--all", "--at", "2100-01-01", "--yes").out == "nothing to restore\n"
+    assert alone.ctl("restore", "agents/a.md").out == "restored agents/a.md\n"
+    assert agent.read_text() == "an agent\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("a", "b"),
+        ("a", "--all", "--at", "2h"),
+        ("--all",),
+        ("a", "--version", "1", "--at", "2h"),
+        ("agents/a.md", "--at", "soon"),
+        ("agents/a.md", "--version", "99"),
+        ("agents/a.md", "--to", ".claude/b.md"),
+        ("agents/a.md", "--to", "vault"),
+    ],
+)
+def test_a_restore_that_makes_no_sense(alone: Desk, words: tuple[str, ...]) -> None:
+    alone.ctl("push")
+    (alone.home / "vault" / "a.md").write_text("in the way")
+    ended = alone.ctl("restore", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: ")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from claude_syncd.config import Settings
-    from claude_syncd.control.messages import Keep, Kind, LogRequest, RunRequest
+    from claude_syncd.control.messages import Keep, Kind, LogRequest, RestoreAnswer, RestoreRequest, RunRequest
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
 
 _T = TypeVar("_T")
@@ -122,6 +122,10 @@ class OneShotService:
         with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
             files, more = versions.listed(site, request.path, request.cwd)
         return LogAnswer(files=files, truncated=more)
+
+    def restore(self, request: RestoreRequest) -> RestoreAnswer:
+        """See OneShot."""
+        return self._with(lambda _, service: service.restore(request))
 
     def devices(self) -> list[DeviceInfo]:
         """See OneShot."""

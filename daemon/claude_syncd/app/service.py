@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claude_syncd.control.messages import ConflictDetail, LogAnswer
+from claude_syncd.control.messages import ConflictDetail, LogAnswer, RestoreAnswer, RestoreFailure
 from claude_syncd.core.portable import Root, encode_key
 from claude_syncd.engine import conflicts as kept
-from claude_syncd.engine import report, versions
+from claude_syncd.engine import report, restore, versions
 from claude_syncd.engine.round import Direction, Limits
 from claude_syncd.errors import LocalError, UsageError
 from claude_syncd.local import device as device_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
-    from claude_syncd.control.messages import Keep, Kind, LogRequest, RunRequest
+    from claude_syncd.control.messages import Keep, Kind, LogRequest, RestoreRequest, RunRequest
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
     from claude_syncd.engine.site import Site
     from claude_syncd.engine.supervisor import Supervisor
 
+_NAMED = 1000  # files by name in an answer
 _DIRECTIONS = {"push": Direction.PUSH, "pull": Direction.PULL, "sync": Direction.SYNC}
 
 
@@ -94,6 +97,30 @@ class DaemonService:
         files, more = await self._site.off_loop(versions.listed, self._site, request.path, request.cwd)
         return LogAnswer(files=files, truncated=more)
 
+    async def restore(self, request: RestoreRequest) -> RestoreAnswer:
+        """See Service."""
+        site = self._site
+        paths = await site.off_loop(_restorable, site, request)
+        version, at_ns = request.version, _ends_ns(request.at) if request.at is not None else None
+        unchanged = 0
+        if request.to is None:
+            wanted, unchanged = await site.off_loop(restore.in_place, site, paths, version, at_ns)
+            done = await restore.write_in_place(site, wanted, self._supervisor.round.between_rounds)
+            self._supervisor.changed(done.paths)
+        else:
+            folder, wanted = await site.off_loop(restore.elsewhere, site, paths, Path(request.to), version, at_ns)
+            done = await restore.write_elsewhere(site, folder, wanted)
+        if len(paths) == 1 and paths[0] in done.failed:
+            raise done.failed[paths[0]]
+        failed = [RestoreFailure(path=path, error=str(error)) for path, error in done.failed.items()]
+        return RestoreAnswer(
+            restored=len(done.files),
+            unchanged=unchanged,
+            files=done.files[:_NAMED],
+            failed=failed[:_NAMED],
+            to=request.to,
+        )
+
     async def devices(self) -> list[DeviceInfo]:
         """See Service."""
         return await self._site.off_loop(report.devices, self._site)
@@ -122,6 +149,26 @@ class DaemonService:
     def events(self) -> AsyncIterator[Progress | Status]:
         """See Service."""
         return self._supervisor.events()
+
+
+def _restorable(site: Site, request: RestoreRequest) -> list[str]:
+    """The portable paths that are to be brought back. Raises UsageError."""
+    if request.every == (request.path is not None):
+        raise UsageError("say what to restore: a path, or all")
+    if request.path is None:
+        if request.at is None:
+            raise UsageError("say as of which time all is to be restored")
+        return site.state.paths("tree/")
+    paths = versions.meant(site, request.path, request.cwd)
+    if len(paths) > 1 and request.version is not None:
+        raise UsageError(f"{request.path} is a folder: a version is one of a file", hint="give a time instead: --at")
+    return paths
+
+
+def _ends_ns(moment: datetime) -> int:
+    """The end of the second that is meant: times are shown to the second."""
+    whole = moment.timestamp()
+    return int(whole) * 1_000_000_000 + 999_999_999 if moment.microsecond == 0 else int(whole * 1e9)
 
 
 def _project_prefix(site: Site, folder: str) -> str:

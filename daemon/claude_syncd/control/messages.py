@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -19,6 +20,7 @@ Keep = Literal["local", "remote", "both"]
 
 PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 NameText = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
 
 
@@ -55,6 +57,21 @@ class LogRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     path: PathText
     cwd: PathText = "/"
+
+
+class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bring back a file, what is known below a folder, or with `every` the whole tree. `path`, `cwd`: as for `log`.
+
+    `version`: a number or id of the log; `at`: as of that time; neither: the newest content. `to`: an absolute path to
+    write to instead of the file's place.
+    """
+
+    path: PathText | None = None
+    every: bool = False
+    cwd: PathText = "/"
+    version: NameText | None = None
+    at: Moment | None = None
+    to: PathText | None = None
 
 
 class RenameRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +122,25 @@ class LogAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     files: list[FileVersions]
     truncated: bool = False
+
+
+class RestoreFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that could not be brought back, and why."""
+
+    path: str
+    error: str
+
+
+class RestoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many files were written, how many were there already as they should be; the first 1,000 that were written,
+    relative to the tree or to the folder `to`, and the first 1,000 that failed.
+    """
+
+    restored: int
+    unchanged: int
+    files: list[str]
+    failed: list[RestoreFailure] = []
+    to: str | None = None
 
 
 class DevicesAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,8 @@ from claude_syncd.control.messages import (
     RenameRequest,
     ResolvedAnswer,
     ResolveRequest,
+    RestoreAnswer,
+    RestoreRequest,
     ResumeRequest,
     RunRequest,
 )
@@ -44,6 +46,7 @@ _pause_decoder = msgspec.json.Decoder(PauseRequest)
 _resume_decoder = msgspec.json.Decoder(ResumeRequest)
 _resolve_decoder = msgspec.json.Decoder(ResolveRequest)
 _log_decoder = msgspec.json.Decoder(LogRequest)
+_restore_decoder = msgspec.json.Decoder(RestoreRequest)
 _rename_decoder = msgspec.json.Decoder(RenameRequest)
 
 
@@ -133,6 +136,10 @@ async def _resolve(ask: Ask) -> ResolvedAnswer:
 
 async def _log(ask: Ask) -> LogAnswer:
     return await ask.service.log(await ask.body(_log_decoder))
+
+
+async def _restore(ask: Ask) -> RestoreAnswer:
+    return await ask.service.restore(await ask.body(_restore_decoder))
 
 
 async def _devices(ask: Ask) -> DevicesAnswer:
@@ -232,6 +239,15 @@ ROUTES: tuple[Route, ...] = (
         answers=(ResolvedAnswer,),
     ),
     Route("log", "POST", "/v1/log", "The versions of a file", _log, body=LogRequest, answers=(LogAnswer,)),
+    Route(
+        "restore",
+        "POST",
+        "/v1/restore",
+        "Bring back a version of a file, or the tree as of a time",
+        _restore,
+        body=RestoreRequest,
+        answers=(RestoreAnswer,),
+    ),
     Route("devices", "GET", "/v1/devices", "The devices of the vault", _devices, answers=(DevicesAnswer,)),
     Route(
         "renameDevice",

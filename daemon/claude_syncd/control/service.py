@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from claude_syncd.control.messages import ConflictDetail, Keep, Kind, LogAnswer, LogRequest, RunRequest
+    from claude_syncd.control.messages import (
+        ConflictDetail,
+        Keep,
+        Kind,
+        LogAnswer,
+        LogRequest,
+        RestoreAnswer,
+        RestoreRequest,
+        RunRequest,
+    )
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
 
 
@@ -54,6 +63,10 @@ class Service(Protocol):
 
     async def log(self, request: LogRequest) -> LogAnswer:
         """The versions of a file. UsageError: nothing is known of it."""
+        ...
+
+    async def restore(self, request: RestoreRequest) -> RestoreAnswer:
+        """Bring back a version, or the tree as of a time. UsageError: there is none, or its place is taken."""
         ...
 
     async def devices(self) -> list[DeviceInfo]:
@@ -118,6 +131,10 @@ class OneShot(Protocol):
 
     def log(self, request: LogRequest) -> LogAnswer:
         """The versions of a file, as far as this device has heard of them."""
+        ...
+
+    def restore(self, request: RestoreRequest) -> RestoreAnswer:
+        """Bring back a version, or the tree as of a time; the next push publishes it."""
         ...
 
     def devices(self) -> list[DeviceInfo]:

@@ -53,3 +53,15 @@ def agreed(question: str, *, default: bool) -> bool:
     """Yes or no from the user; an empty answer is `default`."""
     answer = ask(f"{question} [{'Y/n' if default else 'y/N'}]").lower()
     return default if not answer else answer in ("y", "yes")
+
+
+def confirm(taken: Given, question: str, otherwise: str) -> None:
+    """Ask before something that can't be taken back, unless `--yes` was said. Raises UsageError, with the message
+    `otherwise`, for a no.
+    """
+    if taken.has("--yes"):
+        return
+    if not on_terminal():
+        raise UsageError("there is nobody to ask", hint="say --yes if you are sure")
+    if not agreed(question, default=False):
+        raise UsageError(otherwise, hint="")

@@ -139,6 +139,29 @@ class Given:
             raise usage_error(self.command, f"{name} takes a time such as 30m, 2h or 1d, not {text!r}")
         return total
 
+    def moment(self, name: str) -> str | None:
+        """Give the option's value as a time in ISO 8601 with a zone: `2026-01-31T12:00` by the local clock, or how long
+        ago, as `seconds` takes it. Raises UsageError.
+        """
+        text = self._options.get(name)
+        if text is None:
+            return None
+        from datetime import datetime, timedelta
+
+        from claude_syncd.errors import UsageError
+
+        try:
+            return datetime.fromisoformat(text).astimezone().isoformat()
+        except (ValueError, OverflowError):
+            pass
+        try:
+            ago = self.seconds(name)
+        except UsageError:
+            raise usage_error(
+                self.command, f"{name} takes a time such as 2026-01-31T12:00 or 2h, not {text!r}"
+            ) from None
+        return (datetime.now().astimezone() - timedelta(seconds=ago or 0)).isoformat()
+
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 366 * 86400

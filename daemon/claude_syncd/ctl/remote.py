@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Kind,
         LogAnswer,
         ResolvedAnswer,
+        RestoreAnswer,
     )
     from claude_syncd.control.service import OneShot
     from claude_syncd.core.status import Progress, RunResult, Status
@@ -135,6 +136,11 @@ class Daemon:
         answer: LogAnswer = self._ask("POST", "/v1/log", {"path": path, "cwd": cwd})
         return answer
 
+    def restore(self, request: dict[str, object]) -> RestoreAnswer:
+        """Bring back a version. `request` has fields of RestoreRequest."""
+        answer: RestoreAnswer = self._ask("POST", "/v1/restore", request, timeout=None)
+        return answer
+
     def devices(self) -> DevicesAnswer:
         """The devices of the vault."""
         answer: DevicesAnswer = self._ask("GET", "/v1/devices")
@@ -157,9 +163,11 @@ class Daemon:
         """What happens, as it happens: ("status", Status), ("progress", Progress), ("", None) in between."""
         return ((name, view(data)) for name, data in self._client.stream("GET", "/v1/events"))
 
-    def _ask(self, method: str, path: str, body: dict[str, object] | None = None) -> Any:
+    def _ask(
+        self, method: str, path: str, body: dict[str, object] | None = None, *, timeout: float | None = 300.0
+    ) -> Any:
         # Conflicts and differences may take a while to compute; a daemon that is gone is noticed at once anyway.
-        return view(self._client.request(method, path, body, timeout=300.0))
+        return view(self._client.request(method, path, body, timeout=timeout))
 
 
 class InProcess:
@@ -236,6 +244,12 @@ class InProcess:
         from claude_syncd.control.messages import LogRequest
 
         return self._service.log(_checked({"path": path, "cwd": cwd}, LogRequest))
+
+    def restore(self, request: dict[str, object]) -> RestoreAnswer:
+        """Bring back a version. `request` has fields of RestoreRequest."""
+        from claude_syncd.control.messages import RestoreRequest
+
+        return self._service.restore(_checked(request, RestoreRequest))
 
     def devices(self) -> DevicesAnswer:
         """The devices of the vault."""

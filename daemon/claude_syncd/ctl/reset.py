@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from typing import TYPE_CHECKING
 
-from claude_syncd.ctl.flags import agreed, ask, given, on_terminal
+from claude_syncd.ctl.flags import ask, confirm, given, on_terminal
 from claude_syncd.ctl.options import Command, Option
 from claude_syncd.ctl.terminal import line, say
 from claude_syncd.errors import LocalError, NotSetUp, UsageError
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     if not places.state.exists():
         raise NotSetUp("there is nothing to reset: this device is not set up", hint="")
     if taken.has("--local"):
-        _confirm(taken, f"Delete this device's key, settings and state in {places.state}?")
+        confirm(taken, f"Delete this device's key, settings and state in {places.state}?", "nothing was deleted")
     with Lock(places.lock):
         if taken.has("--remote"):
             say(_delete_remote(places, taken))
@@ -127,15 +127,6 @@ async def delete_vault(store: Store) -> int:
         count += len(names)
     await store.delete(HEADER_NAME)
     return count + 1
-
-
-def _confirm(taken: Given, question: str) -> None:
-    if taken.has("--yes"):
-        return
-    if not on_terminal():
-        raise UsageError("there is nobody to ask", hint="say --yes if you are sure")
-    if not agreed(question, default=False):
-        raise UsageError("nothing was deleted", hint="")
 
 
 def _confirm_vault(taken: Given, address: str, vault_id: str) -> None:

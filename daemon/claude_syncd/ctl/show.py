@@ -186,7 +186,7 @@ def version_lines(files: list[FileVersions], now: float, paint: Paint) -> list[s
     devices = [line(version.device) for version in file.versions]
     width = max(map(len, [*devices, "device"]))
     ids = max([len("id"), *(len(version.id) for version in file.versions)])
-    lines = [paint(f"{'':>4}  {'time':<16}  {'device':<{width}}  {'size':>7}  {'id':<{ids}}", "dim")]
+    lines = [paint(f"{'':>4}  {'time':<19}  {'device':<{width}}  {'size':>7}  {'id':<{ids}}", "dim")]
     for name, version in zip(devices, file.versions, strict=True):
         number = "" if version.number is None else str(version.number)
         amount = "" if version.size is None else size(version.size)
@@ -219,11 +219,11 @@ def _file_line(file: FileVersions, now: float, paint: Paint) -> str:
 
 
 def local_time(moment: str) -> str:
-    """An ISO 8601 time by the local clock, to the minute."""
+    """An ISO 8601 time by the local clock, to the second."""
     from datetime import datetime
 
     try:
-        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError):
         return line(moment)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Flag
 from itertools import islice
@@ -29,7 +30,7 @@ from claude_syncd.local.scan import root_identity
 from claude_syncd.local.syscalls import give_back_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.push import Pushed
@@ -107,6 +108,12 @@ class Round:
         """Wait until no round is under way."""
         async with self._lock:
             return
+
+    @asynccontextmanager
+    async def between_rounds(self) -> AsyncIterator[None]:
+        """While no round is under way, nor begins."""
+        async with self._lock:
+            yield
 
     async def prepare(self) -> None:
         """Once at start, needs the store: join the roster, heal a state that was lost or restored, find what was

@@ -39,7 +39,6 @@ INSERT OR REPLACE INTO superseded
          ifnull(e.time_ns, r.mtime_ns), :since_ns
   FROM records r LEFT JOIN entries e ON e.device=r.device AND e.seq=r.seq
   WHERE r.path=:path AND r.device=:device AND r.kind<>'withdrawn'
-    AND (r.kind, r.sha256, r.mode) <> (:kind, :sha256, :mode)
     AND NOT (:grew AND EXISTS (
       SELECT 1 FROM superseded s
       WHERE s.path=r.path AND s.device=r.device AND s.time_ns > ifnull(e.time_ns, r.mtime_ns) - :apart))"""
@@ -64,6 +63,14 @@ class Versions(Database):
             )
             return self.unpack_slices(rows[0][0]) if rows else ()
 
+    def slices_of_content(self, sha256: str, size: int) -> list[tuple[Slice, ...]]:
+        """Where exactly this content lies in the vault, in any device's area; a few places at the most."""
+        with self._lock:
+            rows = self.rows(
+                "SELECT slices FROM records WHERE sha256=? AND size=? AND kind='file' LIMIT 4", (sha256, size)
+            )
+            return [self.unpack_slices(row[0]) for row in rows]
+
     def forget_versions(self, before_ns: int) -> None:
         """Drop what was superseded before then: the vault need not have it any more."""
         with self.transaction() as db:
@@ -78,7 +85,7 @@ class Versions(Database):
     @staticmethod
     def supersede(db: sqlite3.Connection, record: Record, extends: Extends | None, since_ns: int) -> None:
         """Within a transaction, before `record` takes the place of its device's newest one of the path: remember that
-        one, unless it says the same.
+        one.
         """
         db.execute(
             _SUPERSEDE,
@@ -86,9 +93,6 @@ class Versions(Database):
                 "path": record.path,
                 "device": record.device,
                 "since_ns": since_ns,
-                "kind": str(record.kind),
-                "sha256": record.sha256,
-                "mode": record.mode,
                 "grew": int(extends is not None and extends.path == record.path and record.kind is Kind.FILE),
                 "apart": APART_NS,
             },
