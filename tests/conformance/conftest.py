@@ -21,7 +21,8 @@ from webdav_server import WebDavServer
 
 from claude_syncd.store.folder import FolderStore
 from claude_syncd.store.memory import MemoryStore
-from claude_syncd.store.open import FolderOptions, _at_the_wire, create_store, open_store
+from claude_syncd.store.mirror import Mirrored
+from claude_syncd.store.open import FolderOptions, _at_the_wire, create_store, open_mirrored, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -43,6 +44,8 @@ _KINDS = [
     "git-opened",
     "webdav",
     "webdav-opened",
+    "mirror",
+    "mirror-opened",
     pytest.param("ceph", marks=_SERVERS),
     pytest.param("ceph-opened", marks=_SERVERS),
     pytest.param("fake_gcs", marks=_SERVERS),
@@ -175,6 +178,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         folder = FolderOptions(tmp_path / "vault")
         await create_store(folder)
         made = open_store(folder).store if wrapped else FolderStore(folder.path)
+    elif where == "mirror":
+        folders = [FolderOptions(tmp_path / name) for name in ("one", "two")]
+        for folder in folders:
+            await create_store(folder)
+        made = open_mirrored(folders).store if wrapped else Mirrored([MemoryStore(), MemoryStore()])
     else:
         server = request.getfixturevalue(f"{where}_server")
         lacking = getattr(server, "lacks", {}).get(request.node.originalname)

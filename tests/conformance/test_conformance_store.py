@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 once_per_store = pytest.mark.parametrize(
     "store",
     [
-        *("memory", "folder", "folder-opened", "s3", "gcs", "webdav"),
+        *("memory", "folder", "folder-opened", "s3", "gcs", "webdav", "mirror"),
         *(
             pytest.param(server, marks=pytest.mark.servers)
             for server in ("ceph", "fake_gcs", "apache", "rclone-opened")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from claude_syncd.local.home import Places
     from claude_syncd.local.state import State
     from claude_syncd.store.base import Store
-    from claude_syncd.store.count import Counting
+    from claude_syncd.store.count import Counter
+    from claude_syncd.store.mirror import Mirrored
     from claude_syncd.vault.reader import Reader
 
 _P = ParamSpec("_P")
@@ -35,7 +36,8 @@ class Site:
     """One device at work on one vault. Made by the composition root; `me` changes only when the id lives twice.
 
     `former`: the ids that it had before, with the seq of the last log entry that it wrote as each. `retention_days`: so
-    long superseded versions are remembered. `looked`: when `passed` was called last, by the clock that never jumps.
+    long superseded versions are remembered. `mirror`: the store, where it is made of several. `looked`: when `passed`
+    was called last, by the clock that never jumps.
     """
 
     me: str
@@ -45,7 +47,7 @@ class Site:
     places: Places
     state: State
     store: Store
-    counter: Counting
+    counter: Counter
     keys: VaultKeys
     reader: Reader
     rules: Rules
@@ -58,6 +60,7 @@ class Site:
     new_id: Callable[[], Device]
     retention_days: int = 30
     follow: tuple[Path, ...] = ()
+    mirror: Mirrored | None = None
     problems: dict[str, str] = field(default_factory=dict)
     progress: Callable[[Progress], None] = lambda _: None
     looked: float | None = None

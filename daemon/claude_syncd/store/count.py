@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from claude_syncd.store.report import OnRequest, unheard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from claude_syncd.store.base import ObjectInfo, Span
     from claude_syncd.store.report import ReportingStore, RequestKind
@@ -25,6 +25,18 @@ class Traffic:
     head: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+
+    def __add__(self, other: Traffic) -> Traffic:
+        """Both together."""
+        return Traffic(
+            put=self.put + other.put,
+            get=self.get + other.get,
+            list=self.list + other.list,
+            delete=self.delete + other.delete,
+            head=self.head + other.head,
+            bytes_up=self.bytes_up + other.bytes_up,
+            bytes_down=self.bytes_down + other.bytes_down,
+        )
 
     def __sub__(self, earlier: Traffic) -> Traffic:
         """What has come since `earlier`."""
@@ -44,6 +56,18 @@ class Traffic:
         return {"put": self.put, "get": self.get, "list": self.list, "delete": self.delete, "head": self.head}
 
 
+class Counter(Protocol):
+    """Counts the traffic of one store, or of several."""
+
+    def snapshot(self) -> Traffic:
+        """All traffic until now."""
+        ...
+
+    def each(self) -> Mapping[str, Traffic]:
+        """The same for each store, by its address."""
+        ...
+
+
 class Counting:
     """Listens to what the store at the wire reports; sits right around it."""
 
@@ -57,6 +81,10 @@ class Counting:
     def snapshot(self) -> Traffic:
         """All traffic until now."""
         return self._traffic
+
+    def each(self) -> Mapping[str, Traffic]:
+        """The traffic of the one store."""
+        return {self.address: self._traffic}
 
     @property
     def address(self) -> str:
@@ -88,3 +116,18 @@ class Counting:
         traffic = replace(traffic, bytes_up=traffic.bytes_up + up, bytes_down=traffic.bytes_down + down)
         self._traffic = replace(traffic, **{kind: traffic.requests[kind] + 1})
         self._observer(kind, up, down)
+
+
+class Total:
+    """The traffic of several stores together."""
+
+    def __init__(self, counters: Sequence[Counting]) -> None:
+        self._counters = counters
+
+    def snapshot(self) -> Traffic:
+        """All traffic until now."""
+        return sum((counter.snapshot() for counter in self._counters), Traffic())
+
+    def each(self) -> Mapping[str, Traffic]:
+        """The traffic of each store, by its address."""
+        return {counter.address: counter.snapshot() for counter in self._counters}

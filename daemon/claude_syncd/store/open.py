@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from claude_syncd.store.count import Counting
+from claude_syncd.store.count import Counting, Total
 from claude_syncd.store.limit import Limited
+from claude_syncd.store.mirror import Mirrored
 from claude_syncd.store.options import (
     FolderOptions,
     GcsOptions,
@@ -21,7 +22,10 @@ from claude_syncd.store.report import unheard
 from claude_syncd.store.retry import ATTEMPTS, BASE, CAP, Retrying
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from claude_syncd.store.base import Store
+    from claude_syncd.store.count import Counter
     from claude_syncd.store.report import OnRequest, ReportingStore
 
 __all__ = [
@@ -33,19 +37,23 @@ __all__ = [
     "StoreOptions",
     "WebDavOptions",
     "create_store",
+    "open_mirrored",
     "open_store",
     "r2_options",
 ]
 
 PARALLEL = 8
+_TRIES_OF_ONE = 2
+"""Of one store among several: the others do meanwhile, and it is caught up later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store to work with, and what counts its traffic."""
+    """A store to work with, and what counts its traffic. `mirror`: the same where it is made of several."""
 
     store: Store
-    counter: Counting
+    counter: Counter
+    mirror: Mirrored | None = None
 
 
 def open_store(
@@ -69,6 +77,34 @@ def open_store(
     paced = counter if up is None and down is None else Paced(counter, up=up, down=down)
     store = Retrying(Limited(paced, parallel), attempts=attempts, base=base, cap=cap)
     return Opened(store, counter)
+
+
+def open_mirrored(
+    options: Sequence[StoreOptions],
+    *,
+    notes: bytes | None = None,
+    save: Callable[[bytes], None] | None = None,
+    parallel: int = PARALLEL,
+    attempts: int = ATTEMPTS,
+    base: float = BASE,
+    cap: float = CAP,
+    up: float | None = None,
+    down: float | None = None,
+) -> Opened:
+    """As `open_store`, for a vault in several stores, the preferred first; with only one of them it is the same.
+
+    `parallel` calls run at once in each; `up` and `down` are for all together. `notes`, `save`: see Mirrored.
+    """
+    if len(options) == 1:
+        return open_store(options[0], parallel=parallel, attempts=attempts, base=base, cap=cap, up=up, down=down)
+    counters = [Counting(_at_the_wire(one, parallel)) for one in options]
+    line = Paced(counters[0], up=up, down=down)
+    members = [
+        Retrying(Limited(line.around(counter), parallel), attempts=min(attempts, _TRIES_OF_ONE), base=base, cap=cap)
+        for counter in counters
+    ]
+    mirror = Mirrored(members, notes=notes, save=save)
+    return Opened(Retrying(mirror, attempts=attempts, base=base, cap=cap), Total(counters), mirror)
 
 
 async def create_store(options: StoreOptions) -> None:

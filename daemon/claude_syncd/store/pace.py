@@ -37,6 +37,12 @@ class Paced:
         """That of the store within."""
         return self._store.address
 
+    def around(self, store: Store) -> Paced:
+        """Another store at the other end of the same line: both together keep to its rate."""
+        paced = Paced(store, up=None, down=None)
+        paced._up, paced._down = self._up, self._down
+        return paced
+
     async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
         """See Store."""
         await self._up.turn(len(data))
