@@ -1,6 +1,7 @@
 """Settings: `config.toml` in the state folder, and over it `CLAUDE_SYNC_*` from the environment.
 
-`CLAUDE_SYNC_STORE__REGION` is `region` in `[store]`. A list in the environment is JSON or separated by commas.
+`CLAUDE_SYNC_STORE__REGION` is `region` in `[store]`, `CLAUDE_SYNC_ALSO__0__REGION` that in the first `[[also]]`.
+A list in the environment is JSON or separated by commas.
 Everything wrong is one ConfigError that has a line for each mistake and names the key and where it stands.
 """
 
@@ -11,6 +12,7 @@ import json
 import os
 import tomllib
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -48,7 +50,7 @@ STORES: Mapping[str, type[StoreOptions]] = {
 }
 """What `kind` in `[store]` says."""
 MIRROR = "mirror.git"
-"""The private repository of a git store, in the state folder."""
+"""The private repository of a git store, in the state folder; of further ones: mirror-<digest of where it is>.git."""
 
 _MAX_FILE = 1024 * 1024
 _HEADER = """\
@@ -132,13 +134,16 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting with its default. `store` is None where this device is not set up."""
+    """Every setting with its default. `store` is None where this device is not set up; `also` are the stores that
+    mirror it.
+    """
 
     scope: Literal["sessions", "portable", "full"] = "portable"
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ()
     follow: tuple[Path, ...] = ()
     store: StoreOptions | None = None
+    also: tuple[StoreOptions, ...] = ()
     debounce: Debounce = Debounce()
     poll: Poll = Poll()
     limits: Limits = Limits()
@@ -167,13 +172,13 @@ def load(path: Path) -> Settings:
     return settings
 
 
-def store_settings(section: Mapping[str, object], state: Path) -> StoreOptions:
-    """The `[store]` section `section` as settings of the state folder `state`; None in it means not set.
-
-    Raises ConfigError.
+def store_settings(section: Mapping[str, object], state: Path, *, also: bool = False) -> StoreOptions:
+    """The `[store]` section `section` (one of `[[also]]`) as settings of the state folder `state`; None in it means not
+    set. Raises ConfigError.
     """
     decoder = _Decoder(state)
-    options = decoder.store({key: value for key, value in section.items() if value is not None}, ("store",))
+    told = {key: value for key, value in section.items() if value is not None}
+    options = decoder.store(told, ("also" if also else "store",), also=also)
     if options is None or decoder.problems:
         raise ConfigError("\n".join(decoder.problems))
     return options
@@ -188,14 +193,16 @@ def warnings(path: Path) -> tuple[str, ...]:
     return (f"{path} has mode {mode:04o}; others may read it: chmod 600 {path}",) if mode & 0o077 else ()
 
 
-def keychain_item(path: Path) -> str | None:
-    """The item of the keychain that the file `path` names; None if it names none, or can't be read."""
+def keychain_items(path: Path) -> tuple[str, ...]:
+    """The items of the keychain that the file `path` names; none if it can't be read."""
     try:
-        store = _read(path).get("store")
+        data = _read(path)
     except (ConfigError, LocalError):
-        return None
-    item = store.get("keychain") if isinstance(store, dict) else None
-    return item if isinstance(item, str) else None
+        return ()
+    also = data.get("also")
+    sections = [data.get("store"), *(also if isinstance(also, list) else ())]
+    items = [section.get("keychain") for section in sections if isinstance(section, dict)]
+    return tuple(item for item in items if isinstance(item, str))
 
 
 def write_config(path: Path, data: Mapping[str, object]) -> None:
@@ -204,11 +211,12 @@ def write_config(path: Path, data: Mapping[str, object]) -> None:
 
 
 def _without_none(data: Mapping[str, object]) -> dict[str, object]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in data.items()
-        if value is not None
-    }
+    def kept(value: object) -> object:
+        if isinstance(value, list):
+            return [kept(one) for one in value]
+        return _without_none(value) if isinstance(value, dict) else value
+
+    return {key: kept(value) for key, value in data.items() if value is not None}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -242,6 +250,8 @@ def _overlaid(written: dict[str, Any]) -> dict[str, Any]:
         place = written
         for section in sections:
             inner = place.get(section)
+            if isinstance(inner, list):  # its tables by their numbers
+                inner = {str(number): one for number, one in enumerate(inner)}
             place[section] = place = inner if isinstance(inner, dict) else {}
         place[key] = os.environ[name]
     return written
@@ -277,15 +287,15 @@ class _Decoder:
             self._say(at, str(error))
             return None
 
-    def store(self, raw: object, at: tuple[str, ...]) -> StoreOptions | None:
-        """The store's section, of the kind that it names."""
+    def store(self, raw: object, at: tuple[str, ...], *, also: bool = False) -> StoreOptions | None:
+        """A store's section, of the kind that it names; `also`: one of those that mirror the first."""
         named = dict(raw) if isinstance(raw, dict) else {}
         kind = named.pop("kind", None)
         if not isinstance(kind, str) or kind not in STORES:
             self._say(at, f"kind must be {_one_of(STORES)}")
             return None
         if kind == "git":
-            named.setdefault("mirror", str(self._state / MIRROR))
+            named.setdefault("mirror", str(self._state / (_mirror_of(named) if also else MIRROR)))
         if "keychain" in named:
             item = named.pop("keychain")
             if not isinstance(item, str):
@@ -298,6 +308,8 @@ class _Decoder:
     def _value(self, kind: Any, value: object, at: tuple[str, ...]) -> object:
         if kind == StoreOptions | None:
             return self.store(value, at)
+        if kind == tuple[StoreOptions, ...]:
+            return self._stores(value, at)
         if isinstance(kind, type) and is_dataclass(kind):
             if isinstance(value, dict):
                 return self.section(kind, value, at)
@@ -316,6 +328,20 @@ class _Decoder:
             self._say(at, str(error).partition(" - at `$")[0])
             return None
 
+    def _stores(self, value: object, at: tuple[str, ...]) -> tuple[StoreOptions, ...]:
+        """An array of tables, or what the environment has put in its place: tables by their numbers, from 0."""
+        if isinstance(value, dict):
+            known = sorted(value, key=lambda key: (len(key), key))
+            if known != [str(number) for number in range(len(known))]:
+                self._say(at, "its tables are numbered from 0, without gaps")
+                return ()
+            value = [value[key] for key in known]
+        if not isinstance(value, list):
+            self._say(at, "must be tables: [[also]]")
+            return ()
+        found = [self.store(one, (*at, str(number)), also=True) for number, one in enumerate(value)]
+        return tuple(one for one in found if one is not None)
+
     def _say(self, at: tuple[str, ...], what: str) -> None:
         name = self._variables.get(at)
         what = f"{what[:1].lower()}{what[1:]}"
@@ -325,6 +351,12 @@ class _Decoder:
             self.problems.append(f"{'.'.join(at)} in {self._path}: {what}")
         else:
             self.problems.append(f"{'.'.join(at)}: {what}")
+
+
+def _mirror_of(section: Mapping[str, object]) -> str:
+    """The name of the private repository for what a section of a further git store says."""
+    where = f"{section.get('url')} {section.get('branch')} {section.get('prefix')}"
+    return f"mirror-{sha256(where.encode()).hexdigest()[:12]}.git"
 
 
 def _hints(section: type) -> dict[str, Any]:

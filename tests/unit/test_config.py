@@ -72,6 +72,62 @@ def test_every_kind_of_store(file: Path) -> None:
     assert "hush" not in repr(settings)
 
 
+ALSO = """
+[store]
+kind = "folder"
+path = "/vault"
+
+[[also]]
+kind = "s3"
+bucket = "b"
+
+[[also]]
+kind = "git"
+url = "git@host:x.git"
+"""
+
+
+def test_further_stores(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(ALSO)
+    monkeypatch.setenv("CLAUDE_SYNC_ALSO__0__REGION", "eu-central-1")
+    bucket, repository = config.load(file).also
+    assert bucket == S3Options("b", region="eu-central-1")
+    assert isinstance(repository, GitOptions)
+    assert repository.mirror.parent == file.parent
+    assert repository.mirror.name != "mirror.git"  # that is the first store's, whatever kind it has
+    monkeypatch.setenv("CLAUDE_SYNC_ALSO__2__KIND", "folder")
+    monkeypatch.setenv("CLAUDE_SYNC_ALSO__2__PATH", "/third")
+    assert config.load(file).also[2] == FolderOptions(Path("/third"))
+    assert config.store_settings({"kind": "git", "url": "git@host:x.git"}, file.parent, also=True) == repository
+
+
+def test_mistakes_in_further_stores(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(ALSO.replace("bucket", "buket"))
+    assert refused(file) == [
+        f"also.0.buket in {file}: there is no such setting; did you mean 'bucket'?",
+        f"also.0.bucket in {file}: is missing",
+    ]
+    file.write_text("also = 5")
+    assert refused(file) == [f"also in {file}: must be tables: [[also]]"]
+    file.write_text("also = [5]")
+    assert "kind must be" in refused(file)[0]
+    file.write_text(ALSO)
+    monkeypatch.setenv("CLAUDE_SYNC_ALSO__0__REGION", " " * 5000)
+    assert refused(file)[0].startswith("CLAUDE_SYNC_ALSO__0__REGION in the environment: ")
+    monkeypatch.delenv("CLAUDE_SYNC_ALSO__0__REGION")
+    monkeypatch.setenv("CLAUDE_SYNC_ALSO__7__REGION", "eu")
+    assert "without gaps" in refused(file)[0]
+
+
+def test_the_keychains_items_of_all_stores(file: Path) -> None:
+    file.write_text(
+        ALSO.replace("bucket =", 'keychain = "store-2"\nbucket =').replace("path =", 'keychain = "a"\npath =')
+    )
+    assert config.keychain_items(file) == ("a", "store-2")
+    file.write_text("also = 5")
+    assert config.keychain_items(file) == ()
+
+
 def test_secrets_in_the_keychain_are_found_there(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = keyring.get_keyring()
     monkeypatch.setenv("KEYCHAIN_FILE", str(tmp_path / "kept"))

@@ -8,7 +8,8 @@ import os
 import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,12 @@ from claude_syncd.errors import NotSetUp, StateBroken
 from claude_syncd.local import device as device_file
 from claude_syncd.local.apply import Applier
 from claude_syncd.local.content import Contents
+from claude_syncd.local.private_file import write_private
 from claude_syncd.local.state import State
 from claude_syncd.local.syscalls import keep_freed_memory
 from claude_syncd.local.trash import Trash
 from claude_syncd.log import get_logger
-from claude_syncd.store.open import Opened, open_store
+from claude_syncd.store.open import Opened, open_mirrored
 from claude_syncd.vault.reader import Reader
 
 if TYPE_CHECKING:
@@ -64,13 +66,20 @@ def intervals(settings: Settings) -> Intervals:
     )
 
 
-def opened_store(settings: Settings) -> Opened:
-    """The store of the settings; nothing is connected before its first use. Raises NotSetUp where there is none."""
+def opened_store(places: Places, settings: Settings) -> Opened:
+    """The store of the settings, or all of them as one; nothing is connected before its first use. Raises NotSetUp
+    where there is none.
+    """
     if settings.store is None:
         raise NotSetUp("no store is configured on this device")
     limits = settings.limits
-    return open_store(
-        settings.store,
+    notes = None
+    with suppress(OSError):  # there are none, or they say nothing: listings tell what is missing
+        notes = places.mirrors.read_bytes()
+    return open_mirrored(
+        [settings.store, *settings.also],
+        notes=notes,
+        save=partial(write_private, places.mirrors),
         parallel=limits.parallel,
         up=limits.up * 1024.0 if limits.up is not None else None,
         down=limits.down * 1024.0 if limits.down is not None else None,
@@ -132,6 +141,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
                 new_id=new_id,
                 retention_days=settings.retention.days,
                 follow=follow,
+                mirror=opened.mirror,
             )
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -13,6 +13,7 @@ from claude_syncd.app.compose import intervals, load_settings, opened_site, open
 from claude_syncd.app.ending import crashes_noted, told
 from claude_syncd.app.service import DaemonService
 from claude_syncd.control.server import serve
+from claude_syncd.engine.keep_mirrored import keep_mirrored
 from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.local.lock import Lock
 from claude_syncd.local.service_manager import ServiceManager
@@ -38,7 +39,7 @@ def run_daemon(places: Places, *, console: bool) -> None:
             logging.configure(places.log, settings.log.level, console=console)
             for warning in config.warnings(places.config):
                 _log.warning(warning)
-            with opened_site(places, settings, opened_store(settings)) as site, tidied(site):
+            with opened_site(places, settings, opened_store(places, settings)) as site, tidied(site):
                 asyncio.run(_daemon(site, settings))
 
 
@@ -52,16 +53,24 @@ async def _daemon(site: Site, settings: Settings) -> None:
     loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
     _log.info("starting", tree=str(site.places.tree), store=site.store.address, device=site.me)
     try:
-        await _until(stop, supervisor, site, manager)
+        await _until(stop, supervisor, site, manager, interval=settings.poll.list)
     finally:
         await site.store.close()
         _log.info("stopped")
 
 
-async def _until(stop: asyncio.Event, supervisor: Supervisor, site: Site, manager: ServiceManager) -> None:
-    """Stop listening, stop watching, end or drop the round; then the caller closes the store."""
+async def _until(
+    stop: asyncio.Event, supervisor: Supervisor, site: Site, manager: ServiceManager, *, interval: float
+) -> None:
+    """Stop listening, stop watching, end or drop the round; then the caller closes the store. `interval`: seconds
+    between two comparisons of the stores.
+    """
     async with asyncio.TaskGroup() as rounds:
         work = rounds.create_task(supervisor.work(), name="rounds")
+        copies = rounds.create_task(
+            keep_mirrored(site, interval, random.Random(), supervisor.tell),  # noqa: S311 - jitter
+            name="copies",
+        )
         beat = rounds.create_task(supervisor.beat(manager.alive), name="beat")
         async with asyncio.TaskGroup() as hints:
             watch = hints.create_task(supervisor.watch(), name="watch")
@@ -77,4 +86,5 @@ async def _until(stop: asyncio.Event, supervisor: Supervisor, site: Site, manage
             watch.cancel()
         await supervisor.drain(DRAIN_SECONDS)
         work.cancel()
+        copies.cancel()
         beat.cancel()

@@ -14,6 +14,7 @@ from claude_syncd.control.messages import ConflictDetail, LogAnswer
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import conflicts as kept
 from claude_syncd.engine import report, versions
+from claude_syncd.engine.keep_mirrored import keep_mirrored_once
 from claude_syncd.engine.round import remembered_hold
 from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.survey import survey
@@ -51,7 +52,10 @@ class OneShotService:
         self._settings = settings
 
     def _with(self, work: Callable[[Supervisor, DaemonService], Awaitable[_T]]) -> _T:
-        with Lock(self._places.lock), opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+        with (
+            Lock(self._places.lock),
+            opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site,
+        ):
 
             async def session() -> _T:
                 supervisor = Supervisor(site, intervals(self._settings), random.Random())  # noqa: S311 - jitter
@@ -65,7 +69,7 @@ class OneShotService:
 
     def status(self) -> Status:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
             error: SyncError | None = None
             waiting: set[str] = set()
             try:
@@ -78,7 +82,14 @@ class OneShotService:
 
     def run(self, kind: Kind, request: RunRequest, progress: Callable[[Progress], None]) -> RunResult | list[DiffLine]:
         """See OneShot."""
-        return self._with(lambda _, service: service.run(kind, request, progress))
+
+        async def work(supervisor: Supervisor, service: DaemonService) -> RunResult | list[DiffLine]:
+            done = await service.run(kind, request, progress)
+            if not request.dry_run:
+                await keep_mirrored_once(supervisor.site)
+            return done
+
+        return self._with(work)
 
     def pause(self, seconds: int | None) -> None:
         """See OneShot."""
@@ -104,12 +115,12 @@ class OneShotService:
 
     def conflicts(self) -> list[ConflictInfo]:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
             return kept.listed(site)
 
     def conflict(self, conflict: str) -> ConflictDetail:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
             info, diff, truncated = kept.shown(site, conflict)
         return ConflictDetail(conflict=info, diff=diff, truncated=truncated)
 
@@ -129,7 +140,7 @@ class OneShotService:
 
     def devices(self) -> list[DeviceInfo]:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
             return report.devices(site)
 
     def rename_device(self, name: str) -> None:

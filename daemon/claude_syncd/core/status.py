@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -34,6 +35,14 @@ class VaultInfo(msgspec.Struct, frozen=True, kw_only=True):
     store: str
 
 
+class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the stores that the vault is in. `behind`: objects that it lacks."""
+
+    url: str
+    state: Literal["ok", "behind", "unreachable", "disagrees"]
+    behind: int = 0
+
+
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """Files that wait."""
 
@@ -62,6 +71,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     last_pull: str | None = None
     last_error: str | None = None
     devices: list[DeviceInfo] = []
+    stores: list[StoreInfo] = []
     problems: list[Problem] = []
     paused_until: str | None = None
     daemon: bool = True

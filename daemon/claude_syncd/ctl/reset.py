@@ -60,16 +60,15 @@ def forget(places: Places) -> None:
     from claude_syncd import config  # noqa: PLC0415 - heavy, and only here
     from claude_syncd.local import keychain  # noqa: PLC0415 - likewise
 
-    item = config.keychain_item(places.config)
-    if item is not None:
+    for item in config.keychain_items(places.config):
         keychain.forget(item)
     try:
-        for path in (places.config, places.key, places.device, places.socket):
+        for path in (places.config, places.key, places.device, places.socket, places.mirrors):
             path.unlink(missing_ok=True)
         for path in places.state.glob(f"{places.database.name}*"):
             path.unlink(missing_ok=True)
-        mirror = places.state / config.MIRROR
-        for folder in (places.outbox, places.trash, places.conflicts, places.log.parent, mirror):
+        copies = [places.state / config.MIRROR, *places.state.glob("mirror-*.git")]
+        for folder in (places.outbox, places.trash, places.conflicts, places.log.parent, *copies):
             if folder.is_symlink():
                 folder.unlink()
             elif folder.exists():

@@ -130,7 +130,7 @@ class SettingUp:
         None for the one it has or the host's. `in_keychain`: the store's secrets go there. Raises LocalError, also
         where a key or config is there and `force` is not set.
         """
-        old_item = config.keychain_item(self._places.config)
+        old_items = config.keychain_items(self._places.config)
         item = None
         try:
             if in_keychain:
@@ -142,8 +142,8 @@ class SettingUp:
             if item is not None:
                 keychain.forget(item)
             raise
-        if old_item is not None:
-            keychain.forget(old_item)
+        for old in set(old_items).difference(config.keychain_items(self._places.config)):
+            keychain.forget(old)
         return device
 
     def take_back(self) -> None:
@@ -248,7 +248,10 @@ def _keep(places: Places, opened: Opened, settings: Mapping[str, Any], name: str
         devices.save(places.device, device)
         if not same_vault:
             _forget_state(places)
-        config.write_config(places.config, {**_old_settings(places.config), **settings})
+        old = _old_settings(places.config)
+        if not same_vault:
+            old.pop("also", None)  # they mirror another vault
+        config.write_config(places.config, {**old, **settings})
     except BaseException:
         for path in written:
             _restore(path, before[path])

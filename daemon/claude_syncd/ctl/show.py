@@ -103,7 +103,7 @@ def status_lines(status: Status, now: float, paint: Paint) -> list[str]:
     by = f"daemon {status.version}" if status.daemon else "no daemon is running"
     rows = [
         ("device", f"{line(status.device.name)} {paint(f'({status.device.id[:8]})', 'dim')}"),
-        ("store", line(status.vault.store)),
+        *_store_rows(status, paint),
         ("pushed", when(status.last_push, now)),
         ("pulled", when(status.last_pull, now)),
         ("pending", _pending(status.pending)),
@@ -115,6 +115,27 @@ def status_lines(status: Status, now: float, paint: Paint) -> list[str]:
     if status.devices:
         lines += ["", *device_lines(status.devices, now, paint)]
     return lines + _problem_lines(status, paint)
+
+
+_STORES = {
+    "ok": ("", ""),
+    "behind": ("behind", "blue"),
+    "unreachable": ("out of reach", "yellow"),
+    "disagrees": ("disagrees: see below", "red"),
+}
+
+
+def _store_rows(status: Status, paint: Paint) -> list[tuple[str, str]]:
+    """A row for each store; how it is only where there are several."""
+    if len(status.stores) < 2:
+        return [("store", line(status.vault.store))]
+    rows = []
+    for number, store in enumerate(status.stores):
+        word, colour = _STORES.get(store.state, (str(store.state), "yellow"))
+        missing = f"lacks {count(store.behind, 'object')}" if store.behind else ""
+        how = ", ".join(part for part in (word, missing) if part) or "up to date"
+        rows.append(("also" if number else "store", f"{line(store.url)} {paint(f'({how})', colour or 'dim')}"))
+    return rows
 
 
 def _pending(pending: Pending) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from claude_syncd import __version__
-from claude_syncd.core.status import DeviceInfo, Pending, Problem, State, Status, VaultInfo
+from claude_syncd.core.status import DeviceInfo, Pending, Problem, State, Status, StoreInfo, VaultInfo
 from claude_syncd.engine.conflicts import kept
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ def status(
     """How things are, from what this device knows. Synchronous."""
     until = paused_until(site)
     problems = [Problem(message=message) for message in list(site.problems.values())[:_PROBLEMS_SHOWN]]
+    if site.mirror is not None:
+        found = [Problem(message=one.problem, hint=one.hint) for one in site.mirror.standing() if one.problem]
+        problems = [*found, *problems]
     if error is not None:
         problems.insert(0, Problem(message=str(error), hint=error.hint))
     if hold is not None:
@@ -79,10 +82,29 @@ def status(
         last_pull=site.state.meta(LAST_PULL),
         last_error=str(error) if error is not None else None,
         devices=known,
+        stores=_stores(site, error),
         problems=problems,
         paused_until=until,
         daemon=daemon,
     )
+
+
+def _each_store(site: Site) -> list[str]:
+    """How each of several stores is; the other counters are for all together."""
+    name = "claude_syncd_store_requests_total"
+    lines = [f"# HELP {name} Requests that left for each store.", f"# TYPE {name} counter"]
+    for store, traffic in site.counter.each().items():
+        lines += [f'{name}{{store="{store}",kind="{kind}"}} {count}' for kind, count in traffic.requests.items()]
+    name = "claude_syncd_store_behind"
+    lines += [f"# HELP {name} Objects that each store lacks.", f"# TYPE {name} gauge"]
+    return lines + [f'{name}{{store="{one.url}"}} {one.behind}' for one in _stores(site, None)]
+
+
+def _stores(site: Site, error: SyncError | None) -> list[StoreInfo]:
+    if site.mirror is None:
+        reached = error is None or not error.offline
+        return [StoreInfo(url=site.store.address, state="ok" if reached else "unreachable")]
+    return [StoreInfo(url=one.url, state=one.state, behind=one.behind) for one in site.mirror.standing()]
 
 
 def _state(*, hold: Hold | None, until: str | None, error: SyncError | None, syncing: bool) -> State:
@@ -103,6 +125,8 @@ def metrics(site: Site, now: Status, *, rounds: int, loop_lag_seconds: float) ->
         "# TYPE claude_syncd_requests_total counter",
         *(f'claude_syncd_requests_total{{kind="{kind}"}} {count}' for kind, count in traffic.requests.items()),
     ]
+    if site.mirror is not None:
+        lines += _each_store(site)
     for name, kind, text, value in (
         ("sent_bytes_total", "counter", "Bytes of objects sent.", traffic.bytes_up),
         ("received_bytes_total", "counter", "Bytes of objects received.", traffic.bytes_down),

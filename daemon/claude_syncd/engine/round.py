@@ -18,6 +18,7 @@ from claude_syncd.core.status import Pending, Requests, RunResult
 from claude_syncd.engine import keep
 from claude_syncd.engine import pull as pulling
 from claude_syncd.engine.compare import compare
+from claude_syncd.engine.keep_mirrored import before_first_use
 from claude_syncd.engine.outbox import Outbox, TwinError, send
 from claude_syncd.engine.plan import Plan, decide
 from claude_syncd.engine.poll import Poller
@@ -120,6 +121,7 @@ class Round:
         compacted meanwhile.
         """
         async with self._lock:
+            await before_first_use(self.site)
             await self.poller.join()
             await self.poller.own_area()
             await self.poller.relist()

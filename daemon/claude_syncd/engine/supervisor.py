@@ -173,7 +173,7 @@ class Supervisor:
         if seconds is not None:
             until = report.timestamp(self.site.now_ns() + seconds * 1_000_000_000)
         await self.site.off_loop(self.site.state.set_meta, report.PAUSED_UNTIL, until)
-        await self._tell()
+        await self.tell()
 
     async def resume(self, *, accept: bool) -> None:
         """Go on. Raises Held while a hold stands and is not accepted."""
@@ -184,7 +184,7 @@ class Supervisor:
         await self.round.accept()
         self._rescan({""})
         self.poke()
-        await self._tell()
+        await self.tell()
 
     def poke(self) -> None:
         """Push and poll at once."""
@@ -302,7 +302,7 @@ class Supervisor:
                     bytes_up=result.bytes_up,
                     bytes_down=result.bytes_down,
                 )
-        await self._tell()
+        await self.tell()
 
     async def _prepare(self) -> None:
         if not self._prepared:
@@ -380,7 +380,8 @@ class Supervisor:
             if not queue.full():
                 queue.put_nowait(event)
 
-    async def _tell(self) -> None:
+    async def tell(self) -> None:
+        """Say how things are to whoever listens."""
         held = self.round.hold
         self._say(f"held: {held.message}" if held is not None else str(self.error or "in sync"))
         if self._listeners:

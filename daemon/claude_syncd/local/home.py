@@ -57,6 +57,11 @@ class Places:
         return self.state / "outbox"
 
     @property
+    def mirrors(self) -> Path:
+        """What is known of each store where the vault is in several, JSON."""
+        return self.state / "mirrors.json"
+
+    @property
     def trash(self) -> Path:
         """What was overwritten or deleted here."""
         return self.state / "trash"

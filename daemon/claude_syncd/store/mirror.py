@@ -30,8 +30,8 @@ OWED: Final = 64 * 1024 * 1024
 class Mirrored:
     """Implements Store over `stores`, the preferred first. A member that failed is left out until it was caught up.
 
-    `notes`: what `save` was given in an earlier run. `save` makes the notes durable; it is called off the loop (None: they are forgotten).
-    `wanted` is set when a member that is up has something to be caught up with.
+    `notes`: what `save` was given in an earlier run. `save` makes the notes durable, off the loop; None: they
+    are forgotten. `wanted` is set when a member that is up has something to be caught up with.
     """
 
     def __init__(
