@@ -66,10 +66,16 @@ class Device:
     @contextmanager
     def running(self) -> Iterator[Device]:
         """The engine of this device, from start to stop."""
-        with opened_site(self.places, self.settings, Opened(counting := Counting(self.store), counting)) as site:
+        with self.site_of(Opened(counting := Counting(self.store), counting)):
+            yield self
+
+    @contextmanager
+    def site_of(self, opened: Opened) -> Iterator[None]:
+        """The engine over that store."""
+        with opened_site(self.places, self.settings, opened) as site:
             self.site = site
             self.round = Round(site)
-            yield self
+            yield
 
     async def start(self) -> None:
         await self.round.prepare()

@@ -130,7 +130,7 @@ class OneShotService:
 
     def log(self, request: LogRequest) -> LogAnswer:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._settings)) as site:
+        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
             files, more = versions.listed(site, request.path, request.cwd)
         return LogAnswer(files=files, truncated=more)
 

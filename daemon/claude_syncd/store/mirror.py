@@ -373,7 +373,7 @@ class Mirrored:
         member.odd.pop(name, None)
         if same:
             member.reaches(name)
-        else:
+        elif name.startswith("devices/"):
             member.odd[name] = f"it holds other bytes than another store under {name}"
 
     def _wanted_by(self, member: Member) -> None:

@@ -83,11 +83,13 @@ def compare(views: Sequence[View], areas: Collection[str]) -> Comparison:
 
 
 def resized(views: Sequence[View]) -> dict[str, list[int]]:
-    """Immutable names under which members have objects of different sizes, with the members that have one."""
+    """Names in areas under which members have objects of different sizes, with the members that have one. Two roster
+    entries of one number are two devices that joined at the same moment: both are found by their areas.
+    """
     sizes: dict[str, dict[int, int]] = {}
     for number, view in enumerate(views):
         for name, size in view.sizes.items():
-            if is_object(name) and not is_mutable(name) and name not in view.missed:
+            if name.startswith(_AREAS) and is_object(name) and name not in view.missed:
                 sizes.setdefault(name, {})[number] = size
     return {name: list(found) for name, found in sizes.items() if len(set(found.values())) > 1}
 

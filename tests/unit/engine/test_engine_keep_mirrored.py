@@ -1,0 +1,238 @@
+"""Devices whose vault is in two stores: outages, stores that each reach one only, and what status says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from devices import Device, Vault, settle
+from shaky_store import ShakyStore
+from virtual_time import VirtualTimeLoop, in_virtual_time
+
+from claude_syncd.core.status import Pending
+from claude_syncd.engine import report
+from claude_syncd.engine.keep_mirrored import keep_mirrored, keep_mirrored_once
+from claude_syncd.errors import StoreUnavailable
+from claude_syncd.store.count import Counting, Total
+from claude_syncd.store.mirror import Mirrored
+from claude_syncd.store.open import Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from claude_syncd.core.status import Status
+
+
+class Places:
+    """Two places where the vault is to be; each device reaches them by stores of its own."""
+
+    def __init__(self) -> None:
+        self.objects: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
+
+    def views(self) -> list[ShakyStore]:
+        made = []
+        for number, objects in enumerate(self.objects):
+            store = ShakyStore(f"memory://{number}")
+            store.objects = objects
+            made.append(store)
+        return made
+
+    @property
+    def alike(self) -> bool:
+        return self.objects[0] == self.objects[1]
+
+
+class Mirroring(Device):
+    """A device with both places as its stores; `one` and `two` are its own views of them."""
+
+    def __init__(self, places: Places, vault: Vault, folder: Path, name: str, *, noting: bool = True) -> None:
+        super().__init__(vault, folder, name)
+        self.noting = noting
+        self.views = self.one, self.two = places.views()
+        self.notes: bytes | None = None
+
+    def _save(self, notes: bytes) -> None:
+        self.notes = notes
+
+    @contextmanager
+    def running(self) -> Iterator[Mirroring]:
+        counters = [Counting(view) for view in self.views]
+        mirror = Mirrored(
+            counters, notes=self.notes, save=self._save if self.noting else None, patience=3600.0, farewell=0.0
+        )
+        opened = Opened(mirror, Total(counters), mirror)
+        with self.site_of(opened):
+            yield self
+
+    def status(self) -> Status:
+        return report.status(self.site, pending=Pending())
+
+    async def catch_up(self) -> None:
+        await keep_mirrored_once(self.site)
+
+
+@pytest.fixture
+def places() -> Places:
+    return Places()
+
+
+@pytest.fixture
+def ann(places: Places, vault: Vault, tmp_path: Path, stack: ExitStack) -> Mirroring:
+    return stack.enter_context(Mirroring(places, vault, tmp_path, "ann").running())
+
+
+@pytest.fixture
+def bob(places: Places, vault: Vault, tmp_path: Path, stack: ExitStack) -> Mirroring:
+    return stack.enter_context(Mirroring(places, vault, tmp_path, "bob").running())
+
+
+async def test_an_outage_during_pushes_is_caught_up(places: Places, ann: Mirroring, bob: Mirroring) -> None:
+    for device in (ann, bob):
+        await device.start()
+    ann.two.weather = "down"
+    for number in range(5):
+        ann.write(f"agents/{number}.md", f"{number}\n")
+        assert (await ann.sync()).uploaded == 1
+    await settle(ann, bob)
+    assert bob.tree() == ann.tree()
+    stores = ann.status().stores
+    assert [(one.url, one.state) for one in stores] == [("memory://0", "ok"), ("memory://1", "unreachable")]
+    assert stores[1].behind >= 5
+    assert "memory://1 is out of reach" in ann.status().problems[0].message
+    assert ann.status().state == "idle"
+    ann.two.weather = "up"
+    await ann.catch_up()
+    await bob.catch_up()
+    assert places.alike
+    assert [(one.state, one.behind) for one in ann.status().stores] == [("ok", 0), ("ok", 0)]
+    assert ann.status().problems == []
+
+
+async def test_devices_that_reach_one_store_each_come_together_later(
+    places: Places, ann: Mirroring, bob: Mirroring
+) -> None:
+    for device in (ann, bob):
+        await device.start()
+    ann.two.weather = bob.one.weather = "down"
+    for device in (ann, bob):
+        for number in range(3):
+            device.write(f"agents/{device.home.name}-{number}.md", f"{number}\n")
+            await device.sync()
+    assert not any(bob.has(f"agents/ann-{number}.md") for number in range(3))
+    ann.two.weather = bob.one.weather = "up"
+    await asyncio.gather(ann.catch_up(), bob.catch_up())
+    await settle(ann, bob)
+    assert len(ann.tree()) == 6
+    assert ann.tree() == bob.tree()
+    await asyncio.gather(ann.catch_up(), bob.catch_up())
+    assert places.alike
+
+
+async def test_a_store_that_lost_everything_is_filled_by_its_devices(
+    places: Places, ann: Mirroring, bob: Mirroring
+) -> None:
+    for device in (ann, bob):
+        await device.start()
+        device.write(f"agents/{device.home.name}.md", "text\n")
+    await settle(ann, bob)
+    places.objects[0].clear()
+    bob.write("CLAUDE.md", "more\n")
+    await settle(ann, bob)
+    assert ann.read("CLAUDE.md") == "more\n"
+    await ann.catch_up()
+    await bob.catch_up()
+    assert places.alike
+
+
+async def test_a_store_that_was_rolled_back_is_told_of(places: Places, ann: Mirroring, bob: Mirroring) -> None:
+    for device in (ann, bob):
+        await device.start()
+    older = dict(places.objects[1])
+    ann.write("CLAUDE.md", "new\n")
+    await settle(ann, bob)
+    await bob.catch_up()
+    places.objects[1].clear()
+    places.objects[1].update(older)
+    await bob.sync()
+    await bob.catch_up()
+    assert bob.read("CLAUDE.md") == "new\n"
+    assert bob.status().stores[1].state == "disagrees"
+    assert "older state" in bob.status().problems[0].message
+    await ann.catch_up()
+    await bob.catch_up()
+    assert places.alike
+    assert bob.status().problems == []
+
+
+async def test_a_device_that_lost_its_state_waits_for_every_store(
+    places: Places, vault: Vault, tmp_path: Path, ann: Mirroring
+) -> None:
+    await ann.start()
+    ann.one.weather = "down"
+    ann.write("CLAUDE.md", "text\n")
+    await ann.sync()  # only the second store has the end of the log
+    ann.one.weather = "up"
+    ann.site.state.close()
+    for path in ann.places.state.glob("state.db*"):
+        path.unlink()
+    with ann.running():
+        ann.two.weather = "down"
+        with pytest.raises(StoreUnavailable):
+            await ann.round.prepare()
+        ann.two.weather = "up"
+        await ann.round.prepare()
+        assert ann.site.state.positions()[ann.site.me].seq == 1
+
+
+def test_the_daemon_catches_up_by_itself(places: Places, vault: Vault, tmp_path: Path) -> None:
+    async def story(_: VirtualTimeLoop) -> None:
+        with Mirroring(places, vault, tmp_path, "ann", noting=False).running() as ann:
+            told: list[str] = []
+
+            async def tell() -> None:
+                told.append(ann.status().stores[1].state)
+
+            await ann.start()
+            ann.two.weather = "down"
+            keeping = asyncio.create_task(keep_mirrored(ann.site, 1800.0, random.Random(1), tell))
+            ann.write("CLAUDE.md", "text\n")
+            await ann.sync()
+            await asyncio.sleep(3600)
+            tries = sum(kind == "list" for kind, _ in ann.two.asked)
+            assert 5 <= tries <= 20  # it backs off
+            ann.two.weather = "up"
+            await asyncio.sleep(1000)
+            assert places.alike
+            # What is missed while all is up is copied soon.
+            lost = next(name for name in places.objects[1] if "/log/" in name)
+            del places.objects[1][lost]
+            assert ann.site.mirror is not None
+            ann.site.mirror.wanted.set()
+            await asyncio.sleep(10)
+            assert places.alike
+            before = len(ann.two.asked)
+            await asyncio.sleep(3600)
+            assert len(ann.two.asked) - before <= 6  # two comparisons
+            assert told[:1] == ["unreachable"]
+            assert told[-1] == "ok"
+            keeping.cancel()
+
+    in_virtual_time(story)
+
+
+async def test_requests_are_counted_for_each_store(ann: Mirroring) -> None:
+    await ann.start()
+    ann.two.weather = "down"
+    ann.write("CLAUDE.md", "text\n")
+    result = await ann.sync()
+    assert result.requests.put == 1
+    each = ann.site.counter.each()
+    assert each["memory://0"].put == 2
+    assert each["memory://1"].put == 1  # the roster
+    text = report.metrics(ann.site, ann.status(), rounds=1, loop_lag_seconds=0.0)
+    assert 'claude_syncd_store_requests_total{store="memory://0",kind="put"} 2' in text
+    assert 'claude_syncd_store_behind{store="memory://1"} 1' in text
