@@ -33,3 +33,14 @@ def test_restore_tells_what_came_back_and_fails_where_something_did_not(served: 
     assert served.ctl("restore", "partly").err == "error: tree/b: gone\n"
     there = served.ctl("restore", "agents/x.md", "--to", "~/y.md", "--json").json
     assert there["to"] == str(served.home / "y.md")
+
+
+def test_forget_asks_first(served: Desk) -> None:
+    unsure = served.ctl("forget", "a", "b")
+    assert (unsure.code, unsure.out) == (2, "")
+    assert unsure.err == "error: there is nobody to ask\nhint: say --yes if you are sure\n"
+    assert served.ctl("forget", "a", "b", "--dry-run").out == "a\nb\n"
+    assert served.ctl("forget", "a", "b", "--yes").out == "forgot 2 files\n"
+    assert "once the store can be reached" in served.ctl("forget", "offline", "-y").out
+    assert served.ctl("forget", "a", "--yes", "--json").json == {"forgotten": 1, "files": ["a"], "pending": False}
+    assert served.ctl("forget").code == 2

@@ -130,3 +130,14 @@ def test_a_restore_that_makes_no_sense(alone: Desk, words: tuple[str, ...]) -> N
     ended = alone.ctl("restore", *words)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("error: ")
+
+
+def test_forget_deletes_at_once(alone: Desk) -> None:
+    alone.ctl("push")
+    assert alone.ctl("forget", "agents/a.md", "--dry-run").out == "tree/agents/a.md\n"
+    assert (alone.home / ".claude/agents/a.md").exists()
+    assert alone.ctl("forget", "agents/a.md", "--yes").out == "forgot 1 file\n"
+    assert not (alone.home / ".claude/agents/a.md").exists()
+    assert alone.ctl("sync").out == "nothing to do: all is in sync\n"
+    (file,) = alone.ctl("log", "agents/a.md", "--json").json["files"]
+    assert file["versions"][0]["kind"] == "deleted"

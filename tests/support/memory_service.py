@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claude_syncd import errors
-from claude_syncd.control.messages import ConflictDetail, LogAnswer, RestoreAnswer, RestoreFailure
+from claude_syncd.control.messages import ConflictDetail, ForgetAnswer, LogAnswer, RestoreAnswer, RestoreFailure
 from claude_syncd.core.status import (
     Change,
     ConflictInfo,
@@ -31,7 +31,7 @@ from claude_syncd.core.status import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from claude_syncd.control.messages import Keep, Kind, LogRequest, RestoreRequest, RunRequest
+    from claude_syncd.control.messages import ForgetRequest, Keep, Kind, LogRequest, RestoreRequest, RunRequest
 
 DEVICE = "a" * 32
 OTHER = "b" * 32
@@ -65,6 +65,7 @@ class MemoryService:
         }
         self.runs: list[tuple[Kind, RunRequest]] = []
         self.restores: list[RestoreRequest] = []
+        self.forgotten: list[str] = []
         self.finished = 0
         self.pokes = 0
         self.watchers = 0
@@ -163,6 +164,11 @@ class MemoryService:
         self.restores.append(request)
         failed = [RestoreFailure(path="tree/b", error="gone")] if request.path == "partly" else []
         return RestoreAnswer(restored=1, unchanged=0, files=["a"], failed=failed, to=request.to)
+
+    async def forget(self, request: ForgetRequest) -> ForgetAnswer:
+        if not request.dry_run:
+            self.forgotten += request.paths
+        return ForgetAnswer(forgotten=len(request.paths), files=request.paths, pending="offline" in request.paths)
 
     async def devices(self) -> list[DeviceInfo]:
         return [

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from claude_syncd.config import Settings
-    from claude_syncd.control.messages import Keep, Kind, LogRequest, RestoreAnswer, RestoreRequest, RunRequest
+    from claude_syncd.control.messages import (
+        ForgetAnswer,
+        ForgetRequest,
+        Keep,
+        Kind,
+        LogRequest,
+        RestoreAnswer,
+        RestoreRequest,
+        RunRequest,
+    )
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
 
 _T = TypeVar("_T")
@@ -137,6 +146,10 @@ class OneShotService:
     def restore(self, request: RestoreRequest) -> RestoreAnswer:
         """See OneShot."""
         return self._with(lambda _, service: service.restore(request))
+
+    def forget(self, request: ForgetRequest) -> ForgetAnswer:
+        """See OneShot."""
+        return self._with(lambda _, service: service.forget(request))
 
     def devices(self) -> list[DeviceInfo]:
         """See OneShot."""

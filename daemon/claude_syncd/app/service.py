@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claude_syncd.control.messages import ConflictDetail, LogAnswer, RestoreAnswer, RestoreFailure
+from claude_syncd.control.messages import ConflictDetail, ForgetAnswer, LogAnswer, RestoreAnswer, RestoreFailure
 from claude_syncd.core.portable import Root, encode_key
 from claude_syncd.engine import conflicts as kept
-from claude_syncd.engine import report, restore, versions
+from claude_syncd.engine import forget, report, restore, versions
 from claude_syncd.engine.round import Direction, Limits
-from claude_syncd.errors import LocalError, UsageError
+from claude_syncd.errors import LocalError, StoreUnavailable, UsageError
 from claude_syncd.local import device as device_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from claude_syncd.control.messages import Keep, Kind, LogRequest, RestoreRequest, RunRequest
+    from claude_syncd.control.messages import ForgetRequest, Keep, Kind, LogRequest, RestoreRequest, RunRequest
     from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
     from claude_syncd.engine.site import Site
     from claude_syncd.engine.supervisor import Supervisor
@@ -120,6 +120,21 @@ class DaemonService:
             failed=failed[:_NAMED],
             to=request.to,
         )
+
+    async def forget(self, request: ForgetRequest) -> ForgetAnswer:
+        """See Service."""
+        site = self._site
+        paths = await site.off_loop(forget.forgettable, site, request.paths, request.cwd)
+        pending = False
+        if not request.dry_run:
+            async with self._supervisor.round.between_rounds():
+                await site.off_loop(forget.forget, site, paths)
+            self._supervisor.changed(set(paths))
+            try:
+                await self._supervisor.run(Direction.PUSH, Limits())
+            except StoreUnavailable:
+                pending = True
+        return ForgetAnswer(forgotten=len(paths), files=paths[:_NAMED], pending=pending)
 
     async def devices(self) -> list[DeviceInfo]:
         """See Service."""

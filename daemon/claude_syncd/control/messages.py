@@ -74,6 +74,14 @@ class RestoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     to: PathText | None = None
 
 
+class ForgetRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Delete files for good, on every device. `paths`, `cwd`: as for `log`; `dry_run`: only say which."""
+
+    paths: Annotated[list[PathText], msgspec.Meta(min_length=1, max_length=1000)]
+    cwd: PathText = "/"
+    dry_run: bool = False
+
+
 class RenameRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new name for this device."""
 
@@ -141,6 +149,16 @@ class RestoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
     files: list[str]
     failed: list[RestoreFailure] = []
     to: str | None = None
+
+
+class ForgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many files are deleted for good, and the first 1,000 of them as the vault calls them. `pending`: the other
+    devices hear of it once the store can be reached again.
+    """
+
+    forgotten: int
+    files: list[str]
+    pending: bool = False
 
 
 class DevicesAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ from claude_syncd.control.messages import (
     ConflictsAnswer,
     DevicesAnswer,
     DiffAnswer,
+    ForgetAnswer,
+    ForgetRequest,
     LogAnswer,
     LogRequest,
     PauseRequest,
@@ -47,6 +49,7 @@ _resume_decoder = msgspec.json.Decoder(ResumeRequest)
 _resolve_decoder = msgspec.json.Decoder(ResolveRequest)
 _log_decoder = msgspec.json.Decoder(LogRequest)
 _restore_decoder = msgspec.json.Decoder(RestoreRequest)
+_forget_decoder = msgspec.json.Decoder(ForgetRequest)
 _rename_decoder = msgspec.json.Decoder(RenameRequest)
 
 
@@ -140,6 +143,10 @@ async def _log(ask: Ask) -> LogAnswer:
 
 async def _restore(ask: Ask) -> RestoreAnswer:
     return await ask.service.restore(await ask.body(_restore_decoder))
+
+
+async def _forget(ask: Ask) -> ForgetAnswer:
+    return await ask.service.forget(await ask.body(_forget_decoder))
 
 
 async def _devices(ask: Ask) -> DevicesAnswer:
@@ -247,6 +254,15 @@ ROUTES: tuple[Route, ...] = (
         _restore,
         body=RestoreRequest,
         answers=(RestoreAnswer,),
+    ),
+    Route(
+        "forget",
+        "POST",
+        "/v1/forget",
+        "Delete files for good, on every device",
+        _forget,
+        body=ForgetRequest,
+        answers=(ForgetAnswer,),
     ),
     Route("devices", "GET", "/v1/devices", "The devices of the vault", _devices, answers=(DevicesAnswer,)),
     Route(

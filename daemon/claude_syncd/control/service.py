@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from claude_syncd.control.messages import (
         ConflictDetail,
+        ForgetAnswer,
+        ForgetRequest,
         Keep,
         Kind,
         LogAnswer,
@@ -67,6 +69,10 @@ class Service(Protocol):
 
     async def restore(self, request: RestoreRequest) -> RestoreAnswer:
         """Bring back a version, or the tree as of a time. UsageError: there is none, or its place is taken."""
+        ...
+
+    async def forget(self, request: ForgetRequest) -> ForgetAnswer:
+        """Delete files for good, on every device. UsageError: nothing is known of one, or it is in use."""
         ...
 
     async def devices(self) -> list[DeviceInfo]:
@@ -135,6 +141,10 @@ class OneShot(Protocol):
 
     def restore(self, request: RestoreRequest) -> RestoreAnswer:
         """Bring back a version, or the tree as of a time; the next push publishes it."""
+        ...
+
+    def forget(self, request: ForgetRequest) -> ForgetAnswer:
+        """Delete files for good, on every device."""
         ...
 
     def devices(self) -> list[DeviceInfo]:

@@ -137,9 +137,11 @@ def reconcile(
     current: Sequence[Record],
     former: Mapping[str, int] = MappingProxyType({}),
     relation: Relation = Relation.UNKNOWN,
+    forgotten: Vector | None = None,
 ) -> Outcome:
     """Decide about one path. `current` are its heads (core.model.heads); `local` is None where there is no file;
     `former` are the ids that this device had before, with the seq of the last log entry that it wrote as each.
+    `forgotten`: the user of this device has deleted for good what this covers; what it does not cover lives.
     """
     candidates = sides(current)
     winner = winning(candidates, file_class)
@@ -148,7 +150,9 @@ def reconcile(
     if winner is None:
         return _nothing_in_vault(base, local)
     own = next((h for h in current if h.device == me and h.kind is not Kind.WITHDRAWN), None)
-    if _unchanged(base, local):
+    if forgotten is not None and local is None and _all_covered(current, forgotten, winner):
+        outcome = Outcome(action=Action.DELETE, vector=join(base.vector if base is not None else {}, forgotten))
+    elif _unchanged(base, local):
         lost = own is not None and _content(own) != _content(winner)
         outcome = _local_unchanged(base, local, winner, file_class, relation, lost=lost)
     elif local is None:
@@ -185,6 +189,11 @@ def _with_own(
         staying.add(local.sha256)
     keep = _can_be_kept(own, file_class) and own.sha256 not in staying and relation is not Relation.LOCAL_IS_PREFIX
     return msgspec.structs.replace(outcome, withdraw=own, keep_withdrawn=keep)
+
+
+def _all_covered(current: Sequence[Record], forgotten: Vector, winner: Record) -> bool:
+    """Whether there is something to forget, and nothing that its user had not heard of."""
+    return winner.kind is Kind.FILE and all(covers(forgotten, h) for h in current if h.kind is Kind.FILE)
 
 
 def _is_left(head: Record, former: Mapping[str, int]) -> bool:

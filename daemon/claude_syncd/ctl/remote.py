@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ConflictsAnswer,
         DevicesAnswer,
         DiffAnswer,
+        ForgetAnswer,
         Keep,
         Kind,
         LogAnswer,
@@ -141,6 +142,11 @@ class Daemon:
         answer: RestoreAnswer = self._ask("POST", "/v1/restore", request, timeout=None)
         return answer
 
+    def forget(self, request: dict[str, object]) -> ForgetAnswer:
+        """Delete files for good. `request` has fields of ForgetRequest."""
+        answer: ForgetAnswer = self._ask("POST", "/v1/forget", request, timeout=None)
+        return answer
+
     def devices(self) -> DevicesAnswer:
         """The devices of the vault."""
         answer: DevicesAnswer = self._ask("GET", "/v1/devices")
@@ -250,6 +256,12 @@ class InProcess:
         from claude_syncd.control.messages import RestoreRequest
 
         return self._service.restore(_checked(request, RestoreRequest))
+
+    def forget(self, request: dict[str, object]) -> ForgetAnswer:
+        """Delete files for good. `request` has fields of ForgetRequest."""
+        from claude_syncd.control.messages import ForgetRequest
+
+        return self._service.forget(_checked(request, ForgetRequest))
 
     def devices(self) -> DevicesAnswer:
         """The devices of the vault."""

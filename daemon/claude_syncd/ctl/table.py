@@ -83,6 +83,19 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "forget",
+        "delete files for good, on every device",
+        "forget:run",
+        words="PATH...",
+        paths=True,
+        options=(
+            Option("--dry-run", "show what it would delete"),
+            Option("--yes", "do not ask", short="-y"),
+            _QUIET,
+            _JSON,
+        ),
+    ),
+    Command(
         "devices",
         "list the devices of the vault, or give this one another name",
         "look:devices",
@@ -133,7 +146,6 @@ COMMANDS: tuple[Command, ...] = (
         own_options=True,
     ),
     Command("approve", "answer settings from other machines that run code"),
-    Command("forget", "delete a file for good, everywhere"),
     Command("projects", "show how projects of other machines are matched here"),
     Command("search", "search every device's sessions"),
     Command("hooks", "make Claude Code poke the daemon"),

@@ -41,6 +41,7 @@ class Item:
     `observation` is None where the content needed no reading: nothing changed, or it is `fresh` and is all to be
     uploaded anyhow; then `local.sha256` is "".
     `torn`: the file ends in an unfinished line that is not part of the content.
+    `forgotten`: the user said that it is to be deleted for good.
     `own`: the vector of this device's newest record of the path, which whatever it publishes there joins.
     """
 
@@ -54,6 +55,7 @@ class Item:
     torn: bool = False
     relation: Relation = Relation.UNKNOWN
     own: Vector = field(default_factory=dict)
+    forgotten: bool = False
 
     @property
     def fresh(self) -> bool:
@@ -142,6 +144,7 @@ def _decided(site: Site, path: str, spot: Spot, relation: Relation, looker: Look
         current=known,
         former=site.former,
         relation=relation,
+        forgotten=versions.forgotten,
     )
     return Item(
         path=path,
@@ -154,6 +157,7 @@ def _decided(site: Site, path: str, spot: Spot, relation: Relation, looker: Look
         torn=torn,
         relation=relation,
         own=next((r.vector for r in newest if r.device == site.me), {}),
+        forgotten=versions.forgotten is not None and outcome.action is Action.DELETE,
     )
 
 

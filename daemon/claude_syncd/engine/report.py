@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from claude_syncd import __version__
 from claude_syncd.core.status import DeviceInfo, Pending, Problem, State, Status, StoreInfo, VaultInfo
 from claude_syncd.engine.conflicts import kept
+from claude_syncd.engine.forget import outlived
 
 if TYPE_CHECKING:
     from claude_syncd.core.safety import Hold
@@ -66,6 +67,7 @@ def status(
     if site.mirror is not None:
         found = [Problem(message=one.problem, hint=one.hint) for one in site.mirror.standing() if one.problem]
         problems = [*found, *problems]
+    problems += outlived(site)
     if error is not None:
         problems.insert(0, Problem(message=str(error), hint=error.hint))
     if hold is not None:

@@ -74,6 +74,7 @@ def in_place(
         record = chosen.record
         if found is not None and _has(site, path, spot, found, record):
             unchanged += 1
+            site.state.want_again([path])
             continue
         if runs(spot, live):
             raise UsageError(
@@ -158,6 +159,7 @@ async def write_in_place(
         return Commit(staged=got.staged, mtime_ns=site.now_ns(), mode=one.record.mode, expected=one.expected)
 
     applier = site.appliers[Root.TREE]
+    await site.off_loop(site.state.want_again, [one.path for one in wanted])
     for batch in _batches(wanted):
         async with obtained(site, applier, batch, done.failed) as got, between_rounds():
             await site.off_loop(_commit, site, applier, got, commit, done)

@@ -309,7 +309,7 @@ class Round:
         tally.later.update(pushed.again)
 
     async def _check_deletions(self, plan: Plan) -> None:
-        vanished = sum(i.spot.root is Root.TREE for i in plan.of(Action.DELETE, Action.EVICT))
+        vanished = sum(i.spot.root is Root.TREE and not i.forgotten for i in plan.of(Action.DELETE, Action.EVICT))
         hold = deletion_hold(vanished, await self.site.off_loop(self.site.state.count))
         if hold is not None and await self.site.off_loop(self.site.state.meta, _ACCEPTED) is None:
             await self._held(hold)

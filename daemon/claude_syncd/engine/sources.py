@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from claude_syncd.core.model import Slice
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
 from claude_syncd.errors import LocalError, ObjectMissing, StoreError, SyncError
+from claude_syncd.local.beneath import opened_folder, parts_of
 from claude_syncd.local.reading import open_for_read, read_chunks
+from claude_syncd.local.refusal import refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -182,6 +184,12 @@ class TrashIndex:
             except LocalError:
                 continue  # gone, or unreadable: there may be another
         return False
+
+    def delete(self, rel: str) -> None:
+        """Delete all files of that path for good. Raises LocalError."""
+        for kept in self._kept.pop(rel, ()):
+            with refused("delete", self._root, kept), opened_folder(self._root, parts_of(kept)[:-1]) as folder_fd:
+                os.unlink(parts_of(kept)[-1], dir_fd=folder_fd)
 
     def _is(self, kept: str, record: Record) -> bool:
         with open_for_read(self._root, kept) as file_fd:

@@ -48,10 +48,11 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct):
-    """What is known of one path: its base, and every device's newest record of it."""
+    """What is known of one path: its base, every device's newest record, and what the user has forgotten of it."""
 
     tracked: Tracked | None = None
     newest: list[Record] = []
+    forgotten: Vector | None = None
 
 
 _AT_ONCE = 500  # paths in one query; SQLite before 3.32 takes no more than 999
@@ -87,6 +88,7 @@ class State(Versions, Devices):
             for published, slices in zip(entry.records, resolved, strict=True):
                 r = published.record
                 self.supersede(db, r, published.extends, entry.time_ns)
+                self.forget_covered(db, r)
                 db.execute(
                     "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?)",
                     (
@@ -142,6 +144,9 @@ class State(Versions, Devices):
                     found.setdefault(str(row[0]), Known()).tracked = self._tracked(row)
             for row in self.rows(f"{_RECORDS} WHERE path IN ({marks})", some):
                 found.setdefault(str(row[0]), Known()).newest.append(record_of(row))
+        for path, vector in self.forgotten().items():
+            if path in found:
+                found[path].forgotten = vector
         return found
 
     def paths(self, under: str = "") -> list[str]:

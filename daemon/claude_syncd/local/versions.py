@@ -2,6 +2,7 @@
 
     superseded  such records, with their slices resolved, when they were published and when they were superseded
     entries     when each log entry was written
+    forgotten   paths that the user of this device deleted for good, with all that was known of them then
 
 A session grows by many small pushes, and each version is the beginning of the next one. Of those that follow each
 other within ten minutes only the first is remembered, so that a day's work is a hundred rows and not thousands.
@@ -14,11 +15,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from claude_syncd.core.model import Extends, Kind, Record, Vector
+from claude_syncd.core.reconcile import EVICTABLE
+from claude_syncd.core.rules import classify_portable
 from claude_syncd.core.versions import Version
 from claude_syncd.local.database import Database, Shape
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
     from claude_syncd.core.model import LogEntry, Slice
 
@@ -76,11 +80,35 @@ class Versions(Database):
         with self.transaction() as db:
             db.execute("DELETE FROM superseded WHERE since_ns<?", (before_ns,))
             db.execute("DELETE FROM entries WHERE time_ns<?", (before_ns,))
+            db.execute("DELETE FROM forgotten WHERE time_ns<?", (before_ns,))
+
+    def forget(self, path: str, vector: Vector, time_ns: int) -> None:
+        """The user wants a path deleted for good, with all that `vector` covers; its versions are not remembered."""
+        with self.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO forgotten VALUES(?,?,?)", (path, msgspec.json.encode(vector), time_ns))
+            _drop(db, path, vector)
+            db.execute("INSERT OR IGNORE INTO todo VALUES(?)", (path,))
+
+    def want_again(self, paths: Iterable[str]) -> None:
+        """The user wants these paths after all."""
+        with self.transaction() as db:
+            db.executemany("DELETE FROM forgotten WHERE path=?", ((path,) for path in paths))
+
+    def forgotten(self) -> dict[str, Vector]:
+        """What was deleted for good on this device, and what was known of it then."""
+        rows = self.rows("SELECT path, vector FROM forgotten ORDER BY path")
+        return {str(path): _vector_decoder.decode(vector) for path, vector in rows}  # type: ignore[arg-type]
 
     @staticmethod
     def note_entry(db: sqlite3.Connection, entry: LogEntry) -> None:
         """Within a transaction: remember when an entry was written."""
         db.execute("INSERT OR REPLACE INTO entries VALUES(?,?,?)", (entry.device, entry.seq, entry.time_ns))
+
+    @staticmethod
+    def forget_covered(db: sqlite3.Connection, record: Record) -> None:
+        """Within a transaction: a session's file is deleted by `forget` only, and then its versions go, too."""
+        if record.kind is Kind.TOMBSTONE and classify_portable(record.path) in EVICTABLE:
+            _drop(db, record.path, record.vector)
 
     @staticmethod
     def supersede(db: sqlite3.Connection, record: Record, extends: Extends | None, since_ns: int) -> None:
@@ -97,6 +125,13 @@ class Versions(Database):
                 "apart": APART_NS,
             },
         )
+
+
+def _drop(db: sqlite3.Connection, path: str, vector: Vector) -> None:
+    db.executemany(
+        "DELETE FROM superseded WHERE path=? AND device=? AND seq<=?",
+        ((path, device, seq) for device, seq in vector.items()),
+    )
 
 
 def record_of(row: tuple[object, ...]) -> Record:
