@@ -166,7 +166,7 @@ def load(path: Path) -> Settings:
     if unknown:
         raise ConfigError("\n".join(unknown))
     decoder = _Decoder(path.parent, path)
-    settings = decoder.section(Settings, _overlaid(_read(path)), ())
+    settings = decoder.section(Settings, _overlaid(read(path)), ())
     if settings is None or decoder.problems:
         raise ConfigError("\n".join(decoder.problems))
     return settings
@@ -196,7 +196,7 @@ def warnings(path: Path) -> tuple[str, ...]:
 def keychain_items(path: Path) -> tuple[str, ...]:
     """The items of the keychain that the file `path` names; none if it can't be read."""
     try:
-        data = _read(path)
+        data = read(path)
     except (ConfigError, LocalError):
         return ()
     also = data.get("also")
@@ -219,7 +219,8 @@ def _without_none(data: Mapping[str, object]) -> dict[str, object]:
     return {key: kept(value) for key, value in data.items() if value is not None}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """What the file `path` says, as it stands there. Raises ConfigError, LocalError."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE + 1)

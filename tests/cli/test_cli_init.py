@@ -262,8 +262,7 @@ def test_while_another_process_works_on_the_state_nothing_is_replaced(machine: M
     ("words", "part"),
     [
         ((), "no store given"),
-        (("--folder", "x", "--s3", "b"), "a vault is in one store"),
-        (("--folder", "x", "--also", "y"), "not in this release yet"),
+        (("--folder", "x", "--s3", "b"), "one store at a time"),
         (("--folder", "v"), "no passphrase given"),
         (("--folder", "v", "--region", "eu"), "makes no sense with a folder"),
         (("--r2", "b", "--generate-key"), "--account-id needs a value"),

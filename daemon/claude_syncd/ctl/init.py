@@ -76,6 +76,8 @@ def run(arguments: Sequence[str]) -> int:
     # Imported here: it takes a while, and whoever only mistyped an option should not wait for it.
     from claude_syncd.ctl import setting_up, wizard_store  # noqa: PLC0415
 
+    if taken.has("--also"):
+        return _also(taken, places, questions)
     setting_up.refuse_replacing(places, force=taken.has("--force"))
     refuse_while_running(places)
     choice = store_choice.from_options(taken, places, wizard_store.asker(questions))
@@ -105,6 +107,18 @@ def run(arguments: Sequence[str]) -> int:
         with redirect_stdout(sys.stderr):
             service.run(["install"])
     return 0
+
+
+def _also(taken: Given, places: Places, questions: Questions | None) -> int:
+    from claude_syncd.ctl import also, wizard_store  # noqa: PLC0415 - only who wants it
+    from claude_syncd.ctl.progress import reporter  # noqa: PLC0415 - likewise
+
+    refuse_while_running(places)
+    try:
+        return also.run(taken, places, questions, reporter(taken))
+    except StoreError as error:
+        error.hint = wizard_store.for_setting_up(error.hint)
+        raise
 
 
 def refuse_while_running(places: Places) -> None:
@@ -197,7 +211,7 @@ def _found(
         chosen = choice or wizard_store.chosen(questions, places)
         # A folder that was named as an option is wanted; one that was typed may be a mistake.
         make = create or (choice is not None and choice.provider.kind == "folder")
-        chosen, found = wizard_store.tested(chosen, questions, setup, places, create=make)
+        chosen, found = wizard_store.tested(chosen, questions, setup, places, create=make, also=False)
     elif choice is not None:
         chosen = choice
         make = create or choice.provider.kind == "folder"
@@ -255,7 +269,7 @@ def _opening(
             return choice, found, wizard_vault.new_passphrase(questions) if way == wizard_vault.PASSPHRASE else None
         setup.take_back()
         choice = wizard_store.corrected(choice, UsageError("nothing was done", hint=""), questions, places)
-        choice, found = wizard_store.tested(choice, questions, setup, places, create=False)
+        choice, found = wizard_store.tested(choice, questions, setup, places, create=False, also=False)
     return choice, found, None
 
 

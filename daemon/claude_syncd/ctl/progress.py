@@ -4,7 +4,9 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
-from claude_syncd.ctl.terminal import line, note
+import sys
+
+from claude_syncd.ctl.terminal import line, lively, note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +16,16 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from claude_syncd.core.status import Progress
+    from claude_syncd.ctl.options import Given
+
+
+def reporter(given: Given) -> Reporter:
+    """What the command's options and its terminal ask for."""
+    if given.has("--quiet") or given.has("--json"):
+        return Reporter()
+    if lively(sys.stderr):
+        return Bar()
+    return Lines() if given.has("--verbose") else Reporter()
 
 
 class Reporter:

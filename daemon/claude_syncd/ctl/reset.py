@@ -78,32 +78,40 @@ def forget(places: Places) -> None:
 
 
 def _delete_remote(places: Places, taken: Given) -> str:
-    """Delete the vault that this device belongs to; gives a sentence about it."""
+    """Delete the vault that this device belongs to, from every store that it is in; gives a sentence about each."""
     from claude_syncd import config  # noqa: PLC0415 - heavy, and not needed for --local
     from claude_syncd.crypto.keys import load_keys  # noqa: PLC0415 - likewise
     from claude_syncd.store.open import open_store  # noqa: PLC0415 - likewise
     from claude_syncd.vault.header import read_header  # noqa: PLC0415 - likewise
 
-    section = config.load(places.config).store
-    if section is None:
+    settings = config.load(places.config)
+    if settings.store is None:
         raise NotSetUp("no vault is configured on this device")
     vault_id = load_keys(places.key).vault_id
+    stores = [open_store(options).store for options in (settings.store, *settings.also)]
+    said = []
     with asyncio.Runner() as runner:
-        store = open_store(section).store
         try:
-            header = runner.run(read_header(store))
-            if header is None:
-                return f"there is no vault at {line(store.address)}"
-            if header.vault_id != vault_id:
-                raise UsageError(
-                    f"the vault at {store.address} is not the one that this device belongs to",
-                    hint="nothing was deleted; check the store's settings",
-                )
-            _confirm_vault(taken, store.address, vault_id)
-            count = runner.run(delete_vault(store))
-            return f"deleted the vault at {line(store.address)}: {count} objects"
+            # All are looked at before anything is deleted in one.
+            headers = [runner.run(read_header(store)) for store in stores]
+            there = [store for store, header in zip(stores, headers, strict=True) if header is not None]
+            for store, header in zip(stores, headers, strict=True):
+                if header is None:
+                    said.append(f"there is no vault at {line(store.address)}")
+                elif header.vault_id != vault_id:
+                    raise UsageError(
+                        f"the vault at {store.address} is not the one that this device belongs to",
+                        hint="nothing was deleted; check the store's settings",
+                    )
+            if there:
+                _confirm_vault(taken, " and ".join(store.address for store in there), vault_id)
+            for store in there:
+                count = runner.run(delete_vault(store))
+                said.append(f"deleted the vault at {line(store.address)}: {count} objects")
+            return "\n".join(said)
         finally:
-            runner.run(store.close())
+            for store in stores:
+                runner.run(store.close())
 
 
 async def delete_vault(store: Store) -> int:

@@ -134,7 +134,8 @@ class SettingUp:
         item = None
         try:
             if in_keychain:
-                settings, item = _without_secrets(settings)
+                section, item = without_secrets(settings["store"])
+                settings = {**settings, "store": section}
             with _uninterrupted():
                 device = _keep(self._places, opened, settings, name, force=force)
                 self._undo.clear()
@@ -145,6 +146,16 @@ class SettingUp:
         for old in set(old_items).difference(config.keychain_items(self._places.config)):
             keychain.forget(old)
         return device
+
+    def with_store(self, work: Callable[[Store], Coroutine[Any, Any, _T]]) -> _T:
+        """Work with the store that was looked at."""
+        if self._store is None:
+            raise StoreError("there is no store")
+        return self._run(work(self._store))
+
+    def settle(self) -> None:
+        """Keep what was made."""
+        self._undo.clear()
 
     def take_back(self) -> None:
         """Take back what was made so far. Never fails: what can't be reached any more is left."""
@@ -259,14 +270,14 @@ def _keep(places: Places, opened: Opened, settings: Mapping[str, Any], name: str
     return device
 
 
-def _without_secrets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """The settings with the store's secrets gone to the keychain, and the name of the item that holds them."""
-    section = {key: value for key, value in settings["store"].items() if value is not None}
+def without_secrets(section: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """A store's section with its secrets gone to the keychain, and the name of the item that holds them."""
+    section = {key: value for key, value in section.items() if value is not None}
     secret = {key: section.pop(key) for key in SECRETS if key in section}
     if not secret:
-        return {**settings}, None
+        return section, None
     item = keychain.keep(secret)
-    return {**settings, "store": {**section, "keychain": item}}, item
+    return {**section, "keychain": item}, item
 
 
 def _device(places: Places, opened: Opened, name: str | None) -> tuple[Device, bool]:

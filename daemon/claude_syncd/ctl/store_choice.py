@@ -26,7 +26,7 @@ OPTIONS = (
     Option("--gcs", "a bucket of Google Cloud Storage", metavar="BUCKET"),
     Option("--git", "a git repository: https, ssh, or a path", metavar="URL"),
     Option("--webdav", "a folder on a WebDAV server", metavar="URL"),
-    Option("--also", "a second store that mirrors the vault (not in this release yet)", metavar="STORE"),
+    Option("--also", "one more store for the vault of this device: it is copied there, and kept alike from then on"),
     Option("--prefix", "where in the bucket, repository or folder", metavar="PREFIX"),
     Option("--region", "the bucket's region", metavar="REGION"),
     Option("--endpoint", "the server's address, https://...", metavar="URL"),
@@ -99,11 +99,11 @@ def from_options(given: Given, places: Places, ask: Callable[[str], str] | None)
 
     `ask` asks for a secret; None if there is nobody. Raises UsageError, LocalError.
     """
-    if given.has("--also"):
-        raise UsageError("--also is not in this release yet", hint="a vault is in one store for now")
     named = [name for name in providers.FLAGS if given.has(name)]
     if len(named) > 1:
-        raise UsageError(f"{' and '.join(named)}: a vault is in one store", hint="give one of them")
+        raise UsageError(
+            f"{' and '.join(named)}: one store at a time", hint="give one; `init --also` adds another later"
+        )
     if not named:
         for name in (*_FLAGS, "--provider", "--create"):
             if given.has(name):

@@ -9,14 +9,14 @@ import sys
 
 from claude_syncd.ctl import remote
 from claude_syncd.ctl.look import say_json
-from claude_syncd.ctl.terminal import lively, painter, say
+from claude_syncd.ctl.progress import reporter
+from claude_syncd.ctl.terminal import painter, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from claude_syncd.control.messages import DiffAnswer, Kind
     from claude_syncd.core.status import RunResult
     from claude_syncd.ctl.options import Given
-    from claude_syncd.ctl.progress import Reporter
 
 
 def push(given: Given) -> int:
@@ -45,7 +45,7 @@ def _run(kind: Kind, given: Given) -> int:
         with remote.anyone() as there:
             _show_plan(given, there.plan(kind, request))
     else:
-        with remote.anyone() as there, _reporter(given) as report:
+        with remote.anyone() as there, reporter(given) as report:
             result = there.run(kind, request, report)
         _show_result(kind, given, result)
     return 0
@@ -69,13 +69,3 @@ def _show_result(kind: Kind, given: Given, result: RunResult) -> None:
         say(result_text(kind, result))
         if given.has("--verbose"):
             say(request_text(result))
-
-
-def _reporter(given: Given) -> Reporter:
-    from claude_syncd.ctl import progress
-
-    if given.has("--quiet") or given.has("--json"):
-        return progress.Reporter()
-    if lively(sys.stderr):
-        return progress.Bar()
-    return progress.Lines() if given.has("--verbose") else progress.Reporter()

@@ -73,9 +73,12 @@ def completed(choice: Choice, questions: Questions, places: Places) -> None:
 
 
 def tested(
-    choice: Choice, questions: Questions, setup: SettingUp, places: Places, *, create: bool
+    choice: Choice, questions: Questions, setup: SettingUp, places: Places, *, create: bool, also: bool
 ) -> tuple[Choice, Found]:
-    """Try the store until it works or the user gives up. Raises what was wrong if nobody was asked for anything."""
+    """Try the store until it works or the user gives up. Raises what was wrong if nobody was asked for anything.
+
+    `also`: it is to mirror another.
+    """
     from claude_syncd import config  # noqa: PLC0415 - heavy
 
     make = create
@@ -84,7 +87,7 @@ def tested(
             completed(choice, questions, places)
             if questions.asked:
                 questions.tell("trying it ...")
-            options = config.store_settings(choice.section(), places.state)
+            options = config.store_settings(choice.section(), places.state, also=also)
             found = setup.look(options, make=make, region=choice.region)
         except NoSuchPlace as error:
             if not questions.asked:
