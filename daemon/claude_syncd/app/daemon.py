@@ -72,6 +72,7 @@ async def _until(
             name="copies",
         )
         beat = rounds.create_task(supervisor.beat(manager.alive), name="beat")
+        compact = rounds.create_task(supervisor.compact(), name="compaction")
         async with asyncio.TaskGroup() as hints:
             watch = hints.create_task(supervisor.watch(), name="watch")
             async with asyncio.TaskGroup() as outside:
@@ -84,6 +85,7 @@ async def _until(
                 _log.info("stopping")
                 server.cancel()
             watch.cancel()
+        compact.cancel()
         await supervisor.drain(DRAIN_SECONDS)
         work.cancel()
         copies.cancel()

@@ -95,6 +95,7 @@ class OneShotService:
         async def work(supervisor: Supervisor, service: DaemonService) -> RunResult | list[DiffLine]:
             done = await service.run(kind, request, progress)
             if not request.dry_run:
+                await supervisor.compactor.once()
                 await keep_mirrored_once(supervisor.site)
             return done
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from claude_syncd.core.elapsed import DAY
+from claude_syncd.core.elapsed import AWAY, DAY
 from claude_syncd.core.model import Kind, Slice, covers
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ ENTRIES_AT_REST = 16
 REST = 600
 DEAD_FLOOR = 16 * 1024 * 1024
 """Less than so many dead bytes are not worth the work, however few are alive."""
-GRACE = DAY
-"""What a checkpoint replaces is deleted so much later: a reader may be on its way to it."""
+GRACE = DAY + AWAY
+"""What a checkpoint replaces is deleted so much later: a reader may be on its way to it. A clock that jumps ahead
+hurries elapsed time by a day; a full one is left then.
+"""
 FENCED = 180 * DAY
 """A device that was silent for so long is not waited for."""
 SMALL_PACK = 16 * 1024 * 1024
@@ -51,20 +53,37 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     live: int
 
 
-def forgotten(own: Held, others: Sequence[Held], *, now: int, retention: int, seen_by_all: int) -> bool:
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides when a record is forgotten. `seen_by_all`: every device that is waited for has integrated this
+    device's log so far. `oldest`: for each other device that has a log, its oldest entry that is still there.
+    """
+
+    now: int
+    retention: int
+    seen_by_all: int
+    oldest: dict[str, int] = {}
+
+
+def forgotten(own: Held, others: Sequence[Held], terms: Terms) -> bool:
     """Whether nobody needs the device's newest record of a path any more (docs/format.md, "Checkpoint").
 
-    `others`: the newest records that other devices have of the path. `seen_by_all`: every device that is waited for has
-    integrated this device's log so far.
+    `others`: the newest records that other devices have of the path.
     """
-    if any(now - other.at >= retention and covers(other.record.vector, own.record) for other in others):
+    if any(terms.now - other.at >= terms.retention and covers(other.record.vector, own.record) for other in others):
         return True
     return (
         own.record.kind is not Kind.FILE
-        and now - own.at >= retention
-        and own.record.seq <= seen_by_all
+        and terms.now - own.at >= terms.retention
+        and own.record.seq <= terms.seen_by_all
         and all(other.record.kind is not Kind.FILE for other in others)
+        # Whoever reads a log entry with a file that the tombstone covers must find the tombstone, too.
+        and all(terms.oldest.get(device, seq + 1) > seq for device, seq in own.record.vector.items())
     )
+
+
+def waited_for(last: Mapping[str, int], now: int) -> set[str]:
+    """The devices that have not been silent for too long. `last`: when each was heard of last."""
+    return {device for device, at in last.items() if now - at < FENCED}
 
 
 def due(*, entries: int, resting: float, live: int, dead: int) -> bool:

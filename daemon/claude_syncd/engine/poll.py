@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from claude_syncd.core.compaction import FENCED
+from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.model import RosterEntry
 from claude_syncd.engine.checkpoints import read_newest
 from claude_syncd.errors import AlreadyExists, IntegrityError, NotSetUp, ObjectMissing, VaultError
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from claude_syncd.local.devices import Position
 
 _NEXT_ROSTER = "roster_next"
+_LISTED = "listed_ns"
+_BEFORE_FENCED = 10 * DAY  # others count from what they heard last, which was before this device listed last
 CATCH_UP = 4
 """Log entries asked for at once while far behind."""
 FAR = 16
@@ -76,11 +80,14 @@ class Poller:
             for problem in ("log", "withheld", "rolled-back"):
                 site.problems.pop(f"{problem}:{device}", None)
 
-    async def relist(self) -> None:
+    async def relist(self) -> bool:
         """Find by listing what guessing names can't: logs that were compacted, entries of the roster that collided on a
         store without conditional put, a store that was rolled back.
+
+        Whether this device had not looked for so long that others may have forgotten about it.
         """
         site = self._site
+        looked = int(await site.off_loop(site.state.meta, _LISTED) or 0)
         await self.roster()
         before = await site.off_loop(site.state.positions)
         areas = await site.reader.areas()
@@ -93,6 +100,9 @@ class Poller:
             if device not in gone and _is_compacted(before.get(device), area):
                 await self._reported(device, area)
         await site.off_loop(site.state.conclude)
+        now = site.now_ns()
+        await site.off_loop(site.state.set_meta, _LISTED, str(now))
+        return 0 < looked < now - (FENCED - _BEFORE_FENCED) * 1_000_000_000
 
     async def own_area(self) -> None:
         """Integrate what this device has written and its state has forgotten: it was lost or restored. One LIST."""

@@ -16,6 +16,7 @@ from claude_syncd.engine.feed import Cut, Draft, Feeder
 from claude_syncd.engine.outbox import send
 from claude_syncd.local.state import Staged, Tracked
 from claude_syncd.tasks import together
+from claude_syncd.vault import codec
 from claude_syncd.vault.writer import Writer
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ async def _push_batch(site: Site, outbox: Outbox, items: list[Item], done: Pushe
         done.again += [d.item.path for d in feeder.drafts if d.record is None]
         if not records:
             return
+        kept = sum(p.record.path.startswith("conflicts/") and p.extends is not None for p in records)
+        records = await site.off_loop(_standing_alone, site, records)
         entry = _entry(site, positions, records)
         await site.off_loop(site.state.check, entry)
         data = await writer.entry(entry)
@@ -92,7 +95,7 @@ async def _push_batch(site: Site, outbox: Outbox, items: list[Item], done: Pushe
     await site.off_loop(_settle, site, items, feeder.drafts, records, seq)
     done.uploaded += sum(d.record is not None for d in feeder.drafts)
     done.deleted += sum(i.outcome.action is Action.DELETE for i in items)
-    done.conflicts += sum(p.record.path.startswith("conflicts/") and p.extends is not None for p in records)
+    done.conflicts += kept
 
 
 def _entry(site: Site, positions: dict[str, Position], records: list[Published]) -> LogEntry:
@@ -103,12 +106,38 @@ def _entry(site: Site, positions: dict[str, Position], records: list[Published])
         prev=mine.sha256,
         time_ns=site.now_ns(),
         name=site.name,
-        seen=_seen(positions, site.me),
+        seen=seen_here(positions, site.me),
         records=tuple(records),
     )
 
 
-def _seen(positions: dict[str, Position], me: str) -> dict[str, Seen]:
+async def say_seen(site: Site, outbox: Outbox) -> None:
+    """Publish how far this device has read the others' logs, and nothing else. Raises StoreError."""
+    if await send(site, outbox):
+        return  # that one has said it
+    entry = _entry(site, await site.off_loop(site.state.positions), [])
+    data = await site.off_loop(codec.encode_log, site.keys, entry, [])
+    await site.off_loop(outbox.put, entry.seq, data)
+    await send(site, outbox)
+
+
+def _standing_alone(site: Site, records: list[Published]) -> list[Published]:
+    """The records with all of their slices where they would extend one that a checkpoint has written anew, or may: not
+    every reader has the same slices of it.
+    """
+    floor = site.state.floor(site.me)
+    return [
+        p
+        if p.extends is None or p.extends.seq > floor
+        else Published(
+            record=p.record, slices=(*site.state.slices(p.extends.path, site.me)[: p.extends.keep], *p.slices)
+        )
+        for p in records
+    ]
+
+
+def seen_here(positions: dict[str, Position], me: str) -> dict[str, Seen]:
+    """How far this device has read the others' logs."""
     return {p.device: Seen(p.seq, p.sha256) for p in positions.values() if p.device != me and p.seq > 0}
 
 

@@ -23,7 +23,7 @@ from claude_syncd.engine.outbox import Outbox, TwinError, send
 from claude_syncd.engine.plan import Plan, decide
 from claude_syncd.engine.poll import Poller
 from claude_syncd.engine.push import push
-from claude_syncd.engine.survey import survey
+from claude_syncd.engine.survey import rejoined, survey
 from claude_syncd.engine.take import put_off, receive
 from claude_syncd.errors import Held, LocalError
 from claude_syncd.local.live import live_sessions
@@ -124,7 +124,8 @@ class Round:
             await before_first_use(self.site)
             await self.poller.join()
             await self.poller.own_area()
-            await self.poller.relist()
+            if await self.poller.relist():
+                self.dirty |= await self.site.off_loop(rejoined, self.site)
 
     async def check_id(self) -> None:
         """Take a new id where somebody else writes under this one: a device that only reads would not notice. Raises

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from claude_syncd.core.debounce import Debounce
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import report
+from claude_syncd.engine.compact import Compactor
 from claude_syncd.engine.plan import render
 from claude_syncd.engine.round import Direction, Limits, Round
 from claude_syncd.engine.survey import hinted
@@ -56,6 +57,7 @@ class Supervisor:
         self._say = say
         self.loop_lag = 0.0
         self._intervals = intervals
+        self.compactor = Compactor(site, self.round.between_rounds, self.round.outbox)
         self._clock = asyncio.get_running_loop().time
         now = self._clock()
         self._schedule = Schedule(intervals, random, now)
@@ -122,6 +124,15 @@ class Supervisor:
             now = self._clock()
             poll = self._schedule.due(now)
             await self._attempt(poll=poll)
+
+    async def compact(self) -> None:
+        """Keep this device's area small until cancelled: beside the rounds, which it holds up for moments only."""
+
+        async def may() -> bool:
+            ready = self._prepared and not self._schedule.failing and self.round.hold is None
+            return ready and await self.site.off_loop(report.paused_until, self.site) is None
+
+        await self.compactor.run(may)
 
     # -- what a user asks --------------------------------------------------------------------------------------------
 

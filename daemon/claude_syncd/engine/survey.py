@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.portable import Root
-from claude_syncd.local.scan import Problem, scan
+from claude_syncd.local.scan import Looker, Problem, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +24,21 @@ def survey(site: Site, under: str = "") -> set[str]:
     dirty = _compare(site, Root.TREE, under)
     if not under:
         dirty |= _compare(site, Root.CONFLICTS, "")
+    return dirty
+
+
+def rejoined(site: Site) -> set[str]:
+    """As `survey`, on a device that was away for so long that nobody waited for it: that a file is missing here says
+    nothing.
+    """
+    dirty = survey(site)
+    tree, conflicts = Looker(site.places.tree, site.follow), Looker(site.places.conflicts)
+    missing = []
+    for path in dirty:
+        spot = site.paths.spot(path)
+        if spot is not None and (tree if spot.root is Root.TREE else conflicts).look(spot.rel) is None:
+            missing.append(path)
+    site.state.drop_bases(missing)
     return dirty
 
 

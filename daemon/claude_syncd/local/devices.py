@@ -199,17 +199,6 @@ class Devices(Database):
                 )
                 self._take_place(db, checkpoint)
 
-    def compacted(self, checkpoint: Checkpoint, portions: Iterable[tuple[Published, ...]]) -> None:
-        """As `integrate_checkpoint` for one that this device has just written: what it lacks is forgotten here, too."""
-        with self.transaction() as db:
-            if self._incoming(db, checkpoint, portions):
-                db.execute(
-                    "DELETE FROM records WHERE device=? AND seq <= ? AND NOT EXISTS"
-                    " (SELECT 1 FROM incoming i WHERE i.path=records.path)",
-                    (checkpoint.device, checkpoint.seq),
-                )
-                self._take_place(db, checkpoint)
-
     def _incoming(
         self, db: sqlite3.Connection, checkpoint: Checkpoint, portions: Iterable[tuple[Published, ...]]
     ) -> bool:

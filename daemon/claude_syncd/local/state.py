@@ -18,7 +18,7 @@ import msgspec
 from claude_syncd.core.model import Base, Identity, Kind, LogEntry, Published, Record, Slice, Vector
 from claude_syncd.errors import FormatError, IntegrityError
 from claude_syncd.local.database import Shape
-from claude_syncd.local.devices import Devices
+from claude_syncd.local.outgoing import Outgoing
 from claude_syncd.local.versions import RECORD, Versions, record_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ _vector_decoder = msgspec.json.Decoder(Vector)
 _identity_decoder = msgspec.msgpack.Decoder(Identity)
 
 
-class State(Versions, Devices):
+class State(Versions, Outgoing):
     """What this device knows, in its database."""
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -273,6 +273,13 @@ class State(Versions, Devices):
         """How many files should be on this disk, kept sides of conflicts left out."""
         rows = self.rows("SELECT COUNT(*) FROM base WHERE kind='file' AND evicted=0 AND path<'tree0' AND path>='tree/'")
         return int(str(rows[0][0]))
+
+    def drop_bases(self, paths: Iterable[str]) -> None:
+        """As if these paths had never been here."""
+        with self.transaction() as db:
+            for path in paths:
+                db.execute("DELETE FROM base WHERE path=?", (path,))
+                db.execute("INSERT OR IGNORE INTO todo VALUES(?)", (path,))
 
     def forget_bases(self) -> None:
         """Compare everything with the vault afresh, as after a loss of state."""

@@ -60,6 +60,12 @@ class Store(Protocol):
         """Remove the object; one that is not there is no error."""
         ...
 
+    async def drop_history(self) -> None:
+        """Much was deleted: what the store keeps of that in a history of its own may go. Most keep none; one that can't
+        let go of it does nothing.
+        """
+        ...
+
     async def close(self) -> None:
         """Give back connections. No other method is called afterwards."""
         ...

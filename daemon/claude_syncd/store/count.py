@@ -107,6 +107,10 @@ class Counting:
         """See Store."""
         await self._store.delete(name)
 
+    async def drop_history(self) -> None:
+        """See Store."""
+        await self._store.drop_history()
+
     async def close(self) -> None:
         """See Store."""
         await self._store.close()

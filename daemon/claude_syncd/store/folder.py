@@ -115,6 +115,9 @@ class FolderStore:
         finally:
             self.on_request("delete", 0, 0)
 
+    async def drop_history(self) -> None:
+        """See Store: there is none."""
+
     async def close(self) -> None:
         """Nothing is held open between calls."""
 

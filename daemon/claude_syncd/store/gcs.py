@@ -181,6 +181,9 @@ class GcsStore:
             if not isinstance(missing, ObjectMissing):
                 raise missing from error
 
+    async def drop_history(self) -> None:
+        """See Store: there is none."""
+
     async def close(self) -> None:
         """See Store."""
         await self._closing.aclose()

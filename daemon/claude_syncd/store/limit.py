@@ -43,6 +43,11 @@ class Limited:
         async with self._turn:
             await self._store.delete(name)
 
+    async def drop_history(self) -> None:
+        """See Store."""
+        async with self._turn:
+            await self._store.drop_history()
+
     async def close(self) -> None:
         """See Store."""
         await self._store.close()

@@ -60,5 +60,8 @@ class MemoryStore:
         self.on_request("delete", 0, 0)
         self.objects.pop(name, None)
 
+    async def drop_history(self) -> None:
+        """See Store: there is none."""
+
     async def close(self) -> None:
         """The objects stay, as they would in any other store."""

@@ -116,6 +116,12 @@ class Mirrored:
         else:
             await self._delete(name)
 
+    async def drop_history(self) -> None:
+        """See Store."""
+        for member in self._up():
+            with suppress(StoreError):
+                await member.store.drop_history()
+
     async def close(self) -> None:
         """See Store."""
         if self._following:

@@ -84,6 +84,10 @@ class Retrying:
         """See Store."""
         await self._retried(lambda: self._store.delete(name))
 
+    async def drop_history(self) -> None:
+        """See Store."""
+        await self._retried(self._store.drop_history)
+
     async def close(self) -> None:
         """See Store."""
         await self._store.close()

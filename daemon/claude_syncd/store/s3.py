@@ -136,6 +136,9 @@ class S3Store:
         with suppress(ObjectMissing):  # AWS does not say so; some servers do
             await self._call("delete", name, request)
 
+    async def drop_history(self) -> None:
+        """See Store: there is none."""
+
     async def close(self) -> None:
         """See Store."""
         await self._closing.aclose()

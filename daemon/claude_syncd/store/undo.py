@@ -42,6 +42,10 @@ class Undoing:
         """See Store."""
         await self._store.delete(name)
 
+    async def drop_history(self) -> None:
+        """See Store."""
+        await self._store.drop_history()
+
     async def close(self) -> None:
         """See Store."""
         await self._store.close()

@@ -145,6 +145,9 @@ class WebDavStore:
             raise self._refused(answer, name)
         return None
 
+    async def drop_history(self) -> None:
+        """See Store: there is none."""
+
     async def close(self) -> None:
         """See Store."""
         if self._connection is not None:

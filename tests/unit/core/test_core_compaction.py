@@ -10,16 +10,19 @@ from claude_syncd.core.compaction import (
     DEAD_FLOOR,
     ENTRIES,
     ENTRIES_AT_REST,
+    FENCED,
     REST,
     SMALL_PACK,
     Held,
     Live,
+    Terms,
     Use,
     due,
     forgotten,
     moving_runs,
     repointed,
     vacated,
+    waited_for,
 )
 from claude_syncd.core.model import Kind, Record, Slice, Vector
 
@@ -32,8 +35,9 @@ def held(kind: Kind, device: str, seq: int, at: int = 0, **seen: int) -> Held:
     return Held(Record(path="tree/x", kind=kind, device=device, seq=seq, vector={**known, device: seq}), at)
 
 
-def is_forgotten(own: Held, *others: Held, now: int = 100, seen_by_all: int = 99) -> bool:
-    return forgotten(own, others, now=now, retention=30, seen_by_all=seen_by_all)
+def is_forgotten(own: Held, *others: Held, now: int = 100, seen_by_all: int = 99, **oldest: int) -> bool:
+    logs = {{"ann": ANN, "bob": BOB}[name]: seq for name, seq in oldest.items()}
+    return forgotten(own, others, Terms(now=now, retention=30, seen_by_all=seen_by_all, oldest=logs))
 
 
 def test_a_file_stays_as_long_as_nothing_covers_it() -> None:
@@ -56,6 +60,17 @@ def test_a_tombstone_goes_when_it_is_old_all_have_seen_it_and_nothing_is_left_th
     assert not is_forgotten(own, seen_by_all=6)
     assert not is_forgotten(own, held(Kind.FILE, ANN, 3))
     assert not is_forgotten(own, held(Kind.FILE, BOB, 8))
+
+
+def test_a_tombstone_stays_as_long_as_a_log_entry_may_have_a_file_that_it_covers() -> None:
+    own = held(Kind.TOMBSTONE, ME, 7, at=70, ann=3)
+    assert not is_forgotten(own, ann=3)
+    assert is_forgotten(own, ann=4)
+    assert is_forgotten(own, bob=1)
+
+
+def test_a_device_that_was_silent_for_half_a_year_is_not_waited_for() -> None:
+    assert waited_for({ANN: 10, BOB: 11}, 10 + FENCED) == {BOB}
 
 
 def test_when_to_compact() -> None:

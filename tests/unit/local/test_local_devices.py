@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from claude_syncd.core.compaction import Terms
 from claude_syncd.core.model import Base, Checkpoint, Kind, LogEntry, Published, Record, RosterEntry, Seen, Slice, heads
 from claude_syncd.errors import IntegrityError
 from claude_syncd.local.state import State, Tracked
@@ -115,14 +116,49 @@ def test_a_record_that_another_one_took_the_place_of_is_no_deletion(state: State
     assert [r.device for r in state.newest("tree/a")] == [BOB]
 
 
-def test_what_this_device_forgets_in_its_own_checkpoint_is_gone_at_once(state: State) -> None:
+def test_what_this_device_leaves_out_of_its_own_checkpoint_is_forgotten_at_once(state: State) -> None:
     integrate(state, 1, published("tree/a", 1), published("tree/b", 1))
     integrate(state, 2, published("tree/a", 2, kind=Kind.TOMBSTONE))
     settled(state, "tree/b", 1)
-    state.compacted(checkpoint(2), [(published("tree/b", 1, slices=NEW),)])
+    terms = Terms(now=100, retention=30, seen_by_all=2)
+    assert state.begin_checkpoint(ANN, terms) == 2
+    assert state.floor(ANN) == 2
+    integrate(state, 3, published("tree/b", 3))
+    (records,) = state.outgoing(ANN)
+    assert [p.record.path for p in records] == ["tree/b"]
+    state.repoint([published("tree/b", 1, slices=NEW)])
+    state.compacted(checkpoint(2))
     state.conclude()
     assert state.newest("tree/a") == []
-    assert state.slices("tree/b", ANN) == NEW
+    assert state.slices("tree/b", ANN) == OLD
+    assert state.slices_of(published("tree/b", 1).record) == NEW
+    assert set(state.in_use(ANN)) == {OLD, NEW}
+
+
+def test_superseded_records_may_be_left_out(state: State) -> None:
+    integrate(state, 1, published("tree/a", 1), published("tree/b", 1))
+    integrate(state, 2, published("tree/a", 2, kind=Kind.TOMBSTONE))
+    state.begin_checkpoint(ANN, Terms(now=0, retention=30, seen_by_all=0))
+    assert [(p.record.path, p.record.seq) for portion in state.outgoing(ANN) for p in portion] == [
+        ("tree/a", 1),
+        ("tree/a", 2),
+        ("tree/b", 1),
+    ]
+    assert state.leave_out_superseded()
+    assert not state.leave_out_superseded()
+    assert [(p.record.path, p.record.seq) for portion in state.outgoing(ANN) for p in portion] == [
+        ("tree/a", 2),
+        ("tree/b", 1),
+    ]
+
+
+def test_since_when_an_object_is_named_by_nothing_is_remembered(state: State) -> None:
+    state.live(wall_ns=10**18, running=0)
+    assert state.note_spare({"a", "b"}) == {"a": 0, "b": 0}
+    state.live(wall_ns=10**18, running=100)
+    assert state.note_spare({"b", "c"}) == {"b": 0, "c": 100}
+    assert state.note_spare({"a"}) == {"a": 100}
+    assert state.spare() == {"a": 100}
 
 
 def test_a_removed_device_is_forgotten_and_does_not_come_back(state: State) -> None:

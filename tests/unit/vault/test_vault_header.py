@@ -119,6 +119,7 @@ class Racing:
     get = property(lambda self: self._store.get)
     list = property(lambda self: self._store.list)
     delete = property(lambda self: self._store.delete)
+    drop_history = property(lambda self: self._store.drop_history)
     close = property(lambda self: self._store.close)
 
 
@@ -152,6 +153,7 @@ class CutOff:
     get = property(lambda self: self._store.get)
     list = property(lambda self: self._store.list)
     delete = property(lambda self: self._store.delete)
+    drop_history = property(lambda self: self._store.drop_history)
     close = property(lambda self: self._store.close)
 
 
