@@ -129,6 +129,28 @@ def test_pause_and_resume(served: Desk) -> None:
     assert served.ctl("status", "--json").json["state"] == "idle"
 
 
+def test_approvals_from_list_to_end(served: Desk) -> None:
+    assert served.ctl("status", "--json").json["approvals"] == 2
+    assert "2 settings of other devices" in served.ctl("status").out
+    listed = served.ctl("approve").out
+    for text in (
+        "hooks.Stop in settings.json",
+        "(not set)",
+        "by desktop",
+        "dangerous",
+        '"command": "~/bin/x \\u200b\\x9b"',
+    ):
+        assert text in listed
+    assert "\x1b" not in listed
+    found = served.ctl("approve", "list", "--json").json["approvals"]
+    assert [info["setting"] for info in found] == ["hooks.Stop", "cleanupPeriodDays"]
+    assert served.ctl("approve", "ba98765432ff").code == 2
+    assert served.ctl("approve", "xyz").code == 2
+    assert served.ctl("approve", "--reject", "ba9876543210").out == "1 setting rejected\n"
+    assert served.ctl("approve", "--all", "--json").json == {"answered": 1}
+    assert served.ctl("approve").out == "no settings wait for approval\n"
+
+
 def test_conflicts_from_list_to_end(served: Desk) -> None:
     listed = served.ctl("conflicts")
     assert "c1f00d  CLAUDE.md" in listed.out
@@ -262,6 +284,9 @@ def test_what_is_not_built_yet_says_so(bare: Desk, command: str) -> None:
         "conflicts resolve a --all --keep local",
         "conflicts show",
         "conflicts frobnicate",
+        "approve --reject",
+        "approve list --all",
+        "approve abcd --all",
         "devices rename",
         "devices rename a b",
         "completion",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from claude_syncd import errors
 from claude_syncd.control.messages import ConflictDetail, ForgetAnswer, LogAnswer, RestoreAnswer, RestoreFailure
 from claude_syncd.core.status import (
+    ApprovalInfo,
     Change,
     ConflictInfo,
     DeviceInfo,
@@ -31,7 +32,15 @@ from claude_syncd.core.status import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from claude_syncd.control.messages import ForgetRequest, Keep, Kind, LogRequest, RestoreRequest, RunRequest
+    from claude_syncd.control.messages import (
+        ApproveRequest,
+        ForgetRequest,
+        Keep,
+        Kind,
+        LogRequest,
+        RestoreRequest,
+        RunRequest,
+    )
 
 DEVICE = "a" * 32
 OTHER = "b" * 32
@@ -63,6 +72,28 @@ class MemoryService:
                 device="desktop",
             ),
         }
+        self.waiting = {
+            "0123456789ab": ApprovalInfo(
+                id="0123456789ab",
+                path="settings.json",
+                setting="hooks.Stop",
+                old=None,
+                new='[{"hooks":[{"type":"command","command":"~/bin/x \u200b\x9b"}]}]',
+                device="desktop",
+                time="2026-01-31T12:00:00Z",
+            ),
+            "ba9876543210": ApprovalInfo(
+                id="ba9876543210",
+                path="settings.json",
+                setting="cleanupPeriodDays",
+                old="99999",
+                new="1",
+                device="desk\x1b[31mtop",
+                time="2026-01-31T12:00:00Z",
+                dangerous=True,
+            ),
+        }
+        self.answers: list[tuple[str, bool]] = []
         self.runs: list[tuple[Kind, RunRequest]] = []
         self.restores: list[RestoreRequest] = []
         self.forgotten: list[str] = []
@@ -81,6 +112,7 @@ class MemoryService:
             vault=VaultInfo(id="f" * 32, store="s3://bucket/prefix"),
             pending=Pending(upload=3, download=0, parked=1),
             conflicts=len(self.kept),
+            approvals=len(self.waiting),
             last_push="2026-01-31T12:00:00Z",
             last_pull=None,
             devices=await self.devices(),
@@ -169,6 +201,18 @@ class MemoryService:
         if not request.dry_run:
             self.forgotten += request.paths
         return ForgetAnswer(forgotten=len(request.paths), files=request.paths, pending="offline" in request.paths)
+
+    async def approvals(self) -> list[ApprovalInfo]:
+        return list(self.waiting.values())
+
+    async def approve(self, request: ApproveRequest) -> int:
+        ids = list(self.waiting) if request.ids is None else request.ids
+        if any(one not in self.waiting for one in ids):
+            raise errors.UsageError("no change waits as that", hint="see `claude-syncctl approve`")
+        self.answers += [(one, not request.reject) for one in ids]
+        for one in ids:
+            del self.waiting[one]
+        return len(ids)
 
     async def devices(self) -> list[DeviceInfo]:
         return [

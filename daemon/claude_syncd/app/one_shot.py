@@ -12,8 +12,8 @@ from claude_syncd.app.compose import intervals, load_settings, opened_site, open
 from claude_syncd.app.service import DaemonService
 from claude_syncd.control.messages import ConflictDetail, LogAnswer
 from claude_syncd.core.status import Pending
+from claude_syncd.engine import approvals, report, versions
 from claude_syncd.engine import conflicts as kept
-from claude_syncd.engine import report, versions
 from claude_syncd.engine.keep_mirrored import keep_mirrored_once
 from claude_syncd.engine.round import remembered_hold
 from claude_syncd.engine.supervisor import Supervisor
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from claude_syncd.config import Settings
     from claude_syncd.control.messages import (
+        ApproveRequest,
         ForgetAnswer,
         ForgetRequest,
         Keep,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
         RestoreRequest,
         RunRequest,
     )
-    from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+    from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
 
 _T = TypeVar("_T")
 
@@ -87,7 +88,14 @@ class OneShotService:
                 error = found
             incoming = set(site.state.todo())
             pending = Pending(upload=len(waiting - incoming), download=len(incoming))
-            return report.status(site, pending=pending, hold=remembered_hold(site.state), error=error, daemon=False)
+            return report.status(
+                site,
+                pending=pending,
+                approvals=approvals.count(site),
+                hold=remembered_hold(site.state),
+                error=error,
+                daemon=False,
+            )
 
     def run(self, kind: Kind, request: RunRequest, progress: Callable[[Progress], None]) -> RunResult | list[DiffLine]:
         """See OneShot."""
@@ -137,6 +145,15 @@ class OneShotService:
     def resolve(self, conflict: str | None, keep: Keep) -> int:
         """See OneShot."""
         return self._with(lambda _, service: service.resolve(conflict, keep))
+
+    def approvals(self) -> list[ApprovalInfo]:
+        """See OneShot."""
+        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+            return approvals.listed(site)
+
+    def approve(self, request: ApproveRequest) -> int:
+        """See OneShot."""
+        return self._with(lambda _, service: service.approve(request))
 
     def log(self, request: LogRequest) -> LogAnswer:
         """See OneShot."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.control.messages import ConflictDetail, ForgetAnswer, LogAnswer, RestoreAnswer, RestoreFailure
 from claude_syncd.core.portable import Root, encode_key
+from claude_syncd.engine import approvals, forget, report, restore, versions
 from claude_syncd.engine import conflicts as kept
-from claude_syncd.engine import forget, report, restore, versions
 from claude_syncd.engine.round import Direction, Limits
 from claude_syncd.errors import LocalError, StoreUnavailable, UsageError
 from claude_syncd.local import device as device_file
@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from claude_syncd.control.messages import ForgetRequest, Keep, Kind, LogRequest, RestoreRequest, RunRequest
-    from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+    from claude_syncd.control.messages import (
+        ApproveRequest,
+        ForgetRequest,
+        Keep,
+        Kind,
+        LogRequest,
+        RestoreRequest,
+        RunRequest,
+    )
+    from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
     from claude_syncd.engine.site import Site
     from claude_syncd.engine.supervisor import Supervisor
 
@@ -91,6 +99,19 @@ class DaemonService:
         for one in found:
             self._supervisor.changed(await site.off_loop(kept.resolve, site, one, keep))
         return len(found)
+
+    async def approvals(self) -> list[ApprovalInfo]:
+        """See Service."""
+        return await self._site.off_loop(approvals.listed, self._site)
+
+    async def approve(self, request: ApproveRequest) -> int:
+        """See Service."""
+        site = self._site
+        async with self._supervisor.round.between_rounds():
+            answered = await site.off_loop(approvals.answer, site, request.ids, accept=not request.reject)
+        if answered and not request.reject:
+            self._supervisor.changed(set(answered))
+        return len(answered)
 
     async def log(self, request: LogRequest) -> LogAnswer:
         """See Service."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, FileVersions
+from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, FileVersions
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body."""
@@ -20,6 +20,7 @@ Keep = Literal["local", "remote", "both"]
 
 PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 NameText = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+IdText = Annotated[str, msgspec.Meta(min_length=4, max_length=64, pattern=r"^[0-9a-f]*$")]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 24 * 3600)]
 
@@ -50,6 +51,15 @@ class ResolveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """End a conflict."""
 
     keep: Keep
+
+
+class ApproveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Answer settings that wait: those with these ids (or beginnings of them), without any all. With `reject` they are
+    left out until they change.
+    """
+
+    ids: Annotated[list[IdText], msgspec.Meta(min_length=1, max_length=1000)] | None = None
+    reject: bool = False
 
 
 class LogRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +133,18 @@ class ResolvedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """How many conflicts were ended."""
 
     resolved: int
+
+
+class ApprovalsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of other devices that wait for an answer."""
+
+    approvals: list[ApprovalInfo]
+
+
+class ApprovedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many were answered."""
+
+    answered: int
 
 
 class LogAnswer(msgspec.Struct, frozen=True, kw_only=True):

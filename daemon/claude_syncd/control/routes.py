@@ -12,6 +12,9 @@ from aiohttp import web
 
 from claude_syncd.control import events
 from claude_syncd.control.messages import (
+    ApprovalsAnswer,
+    ApprovedAnswer,
+    ApproveRequest,
     ConflictDetail,
     ConflictsAnswer,
     DevicesAnswer,
@@ -47,6 +50,7 @@ _run_decoder = msgspec.json.Decoder(RunRequest)
 _pause_decoder = msgspec.json.Decoder(PauseRequest)
 _resume_decoder = msgspec.json.Decoder(ResumeRequest)
 _resolve_decoder = msgspec.json.Decoder(ResolveRequest)
+_approve_decoder = msgspec.json.Decoder(ApproveRequest)
 _log_decoder = msgspec.json.Decoder(LogRequest)
 _restore_decoder = msgspec.json.Decoder(RestoreRequest)
 _forget_decoder = msgspec.json.Decoder(ForgetRequest)
@@ -135,6 +139,15 @@ async def _conflict(ask: Ask) -> ConflictDetail:
 async def _resolve(ask: Ask) -> ResolvedAnswer:
     request = await ask.body(_resolve_decoder)
     return ResolvedAnswer(resolved=await ask.service.resolve(ask.http.match_info.get("id"), request.keep))
+
+
+async def _approvals(ask: Ask) -> ApprovalsAnswer:
+    return ApprovalsAnswer(approvals=await ask.service.approvals())
+
+
+async def _approve(ask: Ask) -> ApprovedAnswer:
+    request = await ask.body(_approve_decoder)
+    return ApprovedAnswer(answered=await ask.service.approve(request))
 
 
 async def _log(ask: Ask) -> LogAnswer:
@@ -244,6 +257,23 @@ ROUTES: tuple[Route, ...] = (
         _resolve,
         body=ResolveRequest,
         answers=(ResolvedAnswer,),
+    ),
+    Route(
+        "approvals",
+        "GET",
+        "/v1/approvals",
+        "Settings of other devices that wait for an answer",
+        _approvals,
+        answers=(ApprovalsAnswer,),
+    ),
+    Route(
+        "approve",
+        "POST",
+        "/v1/approvals",
+        "Put waiting settings into the file here, or leave them out",
+        _approve,
+        body=ApproveRequest,
+        answers=(ApprovedAnswer,),
     ),
     Route("log", "POST", "/v1/log", "The versions of a file", _log, body=LogRequest, answers=(LogAnswer,)),
     Route(

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from claude_syncd.control.messages import (
+        ApproveRequest,
         ConflictDetail,
         ForgetAnswer,
         ForgetRequest,
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
         RestoreRequest,
         RunRequest,
     )
-    from claude_syncd.core.status import ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+    from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
 
 
 class Service(Protocol):
@@ -61,6 +62,16 @@ class Service(Protocol):
 
     async def resolve(self, conflict: str | None, keep: Keep) -> int:
         """End one conflict (named as for `conflict`), or all with None; returns how many. UsageError: no such id."""
+        ...
+
+    async def approvals(self) -> list[ApprovalInfo]:
+        """The settings of other devices that wait for an answer."""
+        ...
+
+    async def approve(self, request: ApproveRequest) -> int:
+        """Put them into the files here at once, or leave them out until they change; returns how many. UsageError: no
+        such id, and nothing was done.
+        """
         ...
 
     async def log(self, request: LogRequest) -> LogAnswer:
@@ -133,6 +144,14 @@ class OneShot(Protocol):
 
     def resolve(self, conflict: str | None, keep: Keep) -> int:
         """End one conflict, or all."""
+        ...
+
+    def approvals(self) -> list[ApprovalInfo]:
+        """The settings of other devices that wait for an answer."""
+        ...
+
+    def approve(self, request: ApproveRequest) -> int:
+        """Answer some of them, or all."""
         ...
 
     def log(self, request: LogRequest) -> LogAnswer:

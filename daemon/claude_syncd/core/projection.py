@@ -173,7 +173,9 @@ class SettingsForm:
     def _waiting(self, pending: settings.Pending) -> Waiting:
         """With who brought it, which stays who it was for as long as it waits."""
         before = self._memory.waiting if self._memory is not None else ()
-        known = next((w for w in before if w.digest == pending.digest), None)
+        same = (w for w in before if w.digest == pending.digest)
+        # Without news it is a change that this user made since that gives another value.
+        known = next(same, None if self._device else next((w for w in before if w.setting == pending.setting), None))
         return Waiting(
             setting=pending.setting,
             travel=pending.travel,

@@ -67,6 +67,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     vault: VaultInfo
     pending: Pending = Pending()
     conflicts: int = 0
+    approvals: int = 0
     last_push: str | None = None
     last_pull: str | None = None
     last_error: str | None = None
@@ -166,6 +167,24 @@ class FileVersions(msgspec.Struct, frozen=True, kw_only=True):
     portable: str
     versions: list[VersionInfo]
     changed_here: bool = False
+
+
+class ApprovalInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a setting by another device that waits for this user: `id` names it, with exactly its new value.
+
+    `path`: the settings file, relative to the tree. `old`, `new`: JSON texts, None for a setting that is not there.
+    `device`: by name, whose version brought it; `time`: of that version. `dangerous`: it may delete sessions or take a
+    guard away; any other may run code.
+    """
+
+    id: str
+    path: str
+    setting: str
+    old: str | None
+    new: str | None
+    device: str
+    time: str
+    dangerous: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from claude_syncd.control.messages import (
+        ApprovalsAnswer,
+        ApprovedAnswer,
         ConflictDetail,
         ConflictsAnswer,
         DevicesAnswer,
@@ -132,6 +134,16 @@ class Daemon:
         answer: ResolvedAnswer = self._ask("POST", f"/v1/conflicts{which}/resolve", {"keep": keep})
         return answer
 
+    def approvals(self) -> ApprovalsAnswer:
+        """The settings that wait for an answer."""
+        answer: ApprovalsAnswer = self._ask("GET", "/v1/approvals")
+        return answer
+
+    def approve(self, ids: list[str] | None, *, reject: bool) -> ApprovedAnswer:
+        """Answer some of them, or all with None."""
+        answer: ApprovedAnswer = self._ask("POST", "/v1/approvals", {"ids": ids, "reject": reject})
+        return answer
+
     def log(self, path: str, cwd: str) -> LogAnswer:
         """The versions of a file."""
         answer: LogAnswer = self._ask("POST", "/v1/log", {"path": path, "cwd": cwd})
@@ -244,6 +256,18 @@ class InProcess:
         from claude_syncd.control.messages import ResolvedAnswer
 
         return ResolvedAnswer(resolved=self._service.resolve(conflict, keep))
+
+    def approvals(self) -> ApprovalsAnswer:
+        """The settings that wait for an answer."""
+        from claude_syncd.control.messages import ApprovalsAnswer
+
+        return ApprovalsAnswer(approvals=self._service.approvals())
+
+    def approve(self, ids: list[str] | None, *, reject: bool) -> ApprovedAnswer:
+        """Answer some of them, or all with None."""
+        from claude_syncd.control.messages import ApprovedAnswer, ApproveRequest
+
+        return ApprovedAnswer(answered=self._service.approve(_checked({"ids": ids, "reject": reject}, ApproveRequest)))
 
     def log(self, path: str, cwd: str) -> LogAnswer:
         """The versions of a file."""

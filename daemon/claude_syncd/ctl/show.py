@@ -110,6 +110,9 @@ def status_lines(status: Status, now: float, paint: Paint) -> list[str]:
     ]
     if status.conflicts:
         rows.append(("conflicts", f"{paint(str(status.conflicts), 'yellow')} (see `claude-syncctl conflicts`)"))
+    if status.approvals:
+        waiting = paint(count(status.approvals, "setting"), "yellow")
+        rows.append(("approvals", f"{waiting} of other devices (see `claude-syncctl approve`)"))
     lines = [f"{paint(word, colour)} {paint(f'({by})', 'dim')}", ""]
     lines += [f"{paint(f'{label:<10}', 'dim')}{text}" for label, text in rows]
     if status.devices:

@@ -59,6 +59,18 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "approve",
+        "list settings of other devices that wait for you, and answer them",
+        "approve:run",
+        words="[list | [--reject] ID...|--all]",
+        actions=("list",),
+        options=(
+            Option("--all", "answer every setting that waits"),
+            Option("--reject", "leave it out until it changes"),
+            _JSON,
+        ),
+    ),
+    Command(
         "log",
         "list the versions of a file, over all devices",
         "log:run",
@@ -145,7 +157,6 @@ COMMANDS: tuple[Command, ...] = (
         needs_setup=False,
         own_options=True,
     ),
-    Command("approve", "answer settings from other machines that run code"),
     Command("projects", "show how projects of other machines are matched here"),
     Command("search", "search every device's sessions"),
     Command("hooks", "make Claude Code poke the daemon"),

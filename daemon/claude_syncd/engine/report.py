@@ -56,6 +56,7 @@ def status(
     site: Site,
     *,
     pending: Pending,
+    approvals: int = 0,
     hold: Hold | None = None,
     error: SyncError | None = None,
     syncing: bool = False,
@@ -80,6 +81,7 @@ def status(
         vault=VaultInfo(id=site.vault_id, store=site.store.address),
         pending=pending,
         conflicts=len(kept(site)),
+        approvals=approvals,
         last_push=site.state.meta(LAST_PUSH),
         last_pull=site.state.meta(LAST_PULL),
         last_error=str(error) if error is not None else None,
@@ -138,6 +140,7 @@ def metrics(site: Site, now: Status, *, rounds: int, loop_lag_seconds: float) ->
         ("pending_downloads", "gauge", "Files that wait to be downloaded.", now.pending.download),
         ("parked", "gauge", "Incoming files that wait for a running Claude Code.", now.pending.parked),
         ("conflicts", "gauge", "Kept sides of conflicts.", now.conflicts),
+        ("approvals", "gauge", "Settings that wait for approval.", now.approvals),
         ("up", "gauge", "Whether the last round went well.", int(now.last_error is None)),
     ):
         lines += [

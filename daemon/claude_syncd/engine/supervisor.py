@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.core.debounce import Debounce
 from claude_syncd.core.status import Pending
-from claude_syncd.engine import report
+from claude_syncd.engine import approvals, report
 from claude_syncd.engine.compact import Compactor
 from claude_syncd.engine.plan import render
 from claude_syncd.engine.round import Direction, Limits, Round
@@ -173,6 +173,7 @@ class Supervisor:
             report.status,
             self.site,
             pending=pending,
+            approvals=await self.site.off_loop(approvals.count, self.site),
             hold=self.round.hold,
             error=self.error,
             syncing=self.round.busy or self._debounce.wait(self._clock()) is not None,
