@@ -43,7 +43,7 @@ _log = get_logger(__name__)
 
 WORKERS = min(4, max(2, os.cpu_count() or 2))
 """Threads for blocking work. More of them than cores only take the interpreter's lock from each other."""
-_BUSY = "busy"
+_AT_REST = "at_rest"
 
 
 def load_settings(places: Places) -> Settings:
@@ -150,17 +150,17 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
 @contextmanager
 def tidied(site: Site) -> Iterator[None]:
     """Around all work that changes something. What a crash left behind is cleared away, which takes a walk through
-    the tree, only after a crash; and what was kept for long enough to be restored goes.
+    the tree, only after a crash or the loss of the state; and what was kept for long enough to be restored goes.
     """
-    if site.state.meta(_BUSY) is not None:
+    if site.state.meta(_AT_REST) is None:
         if site.places.tree.is_dir():
             site.appliers[Root.TREE].clean_leftovers(site.rules.descends)
         site.appliers[Root.CONFLICTS].clean_leftovers(lambda _: True)
-    site.state.set_meta(_BUSY, "yes")
+    site.state.set_meta_durably(_AT_REST, None)  # or a power cut would take it back and leave what was begun
     Trash(site.places.trash).expire(site.retention_days)
     forget_versions(site)
     yield  # an error passes by the next line on purpose: what it left behind is looked for at the next start
-    site.state.set_meta(_BUSY, None)
+    site.state.set_meta(_AT_REST, "yes")
 
 
 def _homes(places: Places) -> tuple[str, ...]:

@@ -173,6 +173,15 @@ class Database:
             else:
                 db.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (key, value))
 
+    def set_meta_durably(self, key: str, value: str | None) -> None:
+        """The same, and it outlasts a power cut, as does all that was written before it."""
+        with self._lock:
+            self._db.execute("PRAGMA synchronous=FULL")
+            try:
+                self.set_meta(key, value)
+            finally:
+                self._db.execute("PRAGMA synchronous=NORMAL")
+
     def pack_slices(self, db: sqlite3.Connection, slices: tuple[Slice, ...]) -> bytes:
         """Slices with object names as numbers, which are given out within the transaction."""
         packed = []
