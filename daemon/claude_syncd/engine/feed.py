@@ -33,25 +33,16 @@ class Draft:
     record: Record | None = None
     extends: Extends | None = None
     identity: Identity | None = None
-    pieces: list[tuple[int, int, int]] = field(default_factory=list)  # ticket, start, length
+    pieces: list[tuple[int, int, int]] = field(default_factory=list)  # number of the cut, start, length
     ready: tuple[Slice, ...] = ()  # slices in packs that are up already, from a push that was cut off
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """`length` bytes at `start` of a blob are `draft`'s, next in its content."""
-
-    draft: Draft
-    start: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
 class Cut:
-    """A blob's plaintext and whose bytes it holds."""
+    """A blob's plaintext. `number` counts the cuts of one feeder from 0; drafts refer to it."""
 
+    number: int
     plain: bytes
-    pieces: tuple[Piece, ...]
 
 
 class Feeder:
@@ -61,8 +52,8 @@ class Feeder:
         """`seq`: of the log entry that they are for."""
         self._site = site
         self._seq = seq
+        self._number = 0  # of the cut that is being filled
         self._buffer = bytearray()
-        self._pieces: list[Piece] = []
         self._sizes = site.state.sizes(site.me)
         self._staged = site.state.staged()
         self.drafts = [Draft(item=i, vector=join(i.outcome.vector, i.own, {site.me: seq})) for i in items]
@@ -79,7 +70,8 @@ class Feeder:
                 self._site.problems[problem] = str(error)
             else:
                 self._site.problems.pop(problem, None)
-        yield from self._flush()
+        if self._buffer:
+            yield self._cut(bytes(self._buffer))
 
     def _file(self, draft: Draft) -> Iterator[Cut]:
         item = draft.item
@@ -158,19 +150,20 @@ class Feeder:
     def _take(self, draft: Draft, data: bytes) -> Iterator[Cut]:
         """Put at most 1 MiB into the blob that is being filled, or into the next where it does not fit."""
         if len(self._buffer) + len(data) > BLOB:
-            yield from self._flush()
+            yield self._cut(bytes(self._buffer))
+        draft.pieces.append((self._number, len(self._buffer), len(data)))
         if len(data) == BLOB:
-            yield Cut(data, (Piece(draft, 0, BLOB),))  # most bytes of a first push: not copied
+            yield self._cut(data)  # most bytes of a first push: not copied
             return
-        self._pieces.append(Piece(draft, len(self._buffer), len(data)))
         self._buffer += data
         if len(self._buffer) >= BLOB:
-            yield from self._flush()
+            yield self._cut(bytes(self._buffer))
 
-    def _flush(self) -> Iterator[Cut]:
-        if self._buffer:
-            yield Cut(bytes(self._buffer), tuple(self._pieces))
-            self._buffer, self._pieces = bytearray(), []
+    def _cut(self, plain: bytes) -> Cut:
+        cut = Cut(self._number, plain)
+        self._number += 1
+        self._buffer.clear()
+        return cut
 
     def _finish(self, draft: Draft, size: int, sha256: str) -> None:
         local = draft.item.local

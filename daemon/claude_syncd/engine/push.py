@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -12,11 +12,11 @@ import msgspec
 from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Record, Seen, Slice, heads, join
 from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
-from claude_syncd.engine.feed import Cut, Draft, Feeder
+from claude_syncd.engine.feed import Draft, Feeder
 from claude_syncd.engine.outbox import send
 from claude_syncd.local.state import Staged, Tracked
 from claude_syncd.tasks import together
-from claude_syncd.vault import codec
+from claude_syncd.vault import codec, layout
 from claude_syncd.vault.writer import Writer
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from claude_syncd.engine.site import Site
     from claude_syncd.local.devices import Position
 
-RECORDS_PER_ENTRY = 4096
+RECORDS_PER_ENTRY = layout.MAX_RECORDS
 BYTES_PER_ENTRY = 4 * 1024**3
-_AHEAD = 8  # blobs read and not yet taken by the writer
+_LANES = 2
+_AT_ONCE = 4  # blobs that a lane reads and seals in one go: each trip to a worker's thread costs the loop something
 
 
 @dataclass(slots=True)
@@ -60,15 +61,16 @@ async def push(site: Site, outbox: Outbox, items: Sequence[Item]) -> Pushed:
 
 def _batches(items: Iterable[Item]) -> Iterable[list[Item]]:
     batch: list[Item] = []
-    size = 0
+    size = records = 0
     for item in sorted(items, key=lambda i: i.path):
         bytes_here = item.local.size if item.local is not None else 0
-        # A withdrawal may add the record of the kept side.
-        if batch and (len(batch) >= RECORDS_PER_ENTRY or size + bytes_here > BYTES_PER_ENTRY):
+        records_here = 1 if item.outcome.withdraw is None else 2  # its own, and that of the kept side
+        if batch and (records + records_here > RECORDS_PER_ENTRY or size + bytes_here > BYTES_PER_ENTRY):
             yield batch
-            batch, size = [], 0
+            batch, size, records = [], 0, 0
         batch.append(item)
         size += bytes_here
+        records += records_here
     if batch:
         yield batch
 
@@ -142,31 +144,32 @@ def seen_here(positions: dict[str, Position], me: str) -> dict[str, Seen]:
 
 
 async def _feed(site: Site, feeder: Feeder, writer: Writer, staging: _Staging) -> None:
-    """Read, and seal what was read, at the same time; at most a few blobs lie between the two."""
-    queue: asyncio.Queue[list[Cut]] = asyncio.Queue(maxsize=1)
+    """Read, seal and collect. Each lane reads in turn and seals what it read while another one reads, so that no more
+    than a few blobs are held and no worker waits for another's result.
+    """
+    turn = threading.Lock()
     cuts = feeder.cuts()
+    done = 0
     total = sum(d.item.local.size for d in feeder.drafts if d.item.local is not None)
 
-    async def read() -> None:
-        while taken := await site.off_loop(lambda: list(islice(cuts, _AHEAD))):
-            await queue.put(taken)
-        await queue.put([])
+    def sealed() -> list[tuple[int, codec.Sealed]]:
+        with turn:
+            taken = list(islice(cuts, _AT_ONCE))
+        return [(cut.number, codec.seal_chunk(site.keys, cut.plain)) for cut in taken]
 
-    async def seal() -> None:
-        done = 0
-        while taken := await queue.get():
-            tickets = await writer.add_all([cut.plain for cut in taken])
-            for ticket, cut in zip(tickets, taken, strict=True):
-                for piece in cut.pieces:
-                    piece.draft.pieces.append((ticket, piece.start, piece.length))
-                done += len(cut.plain)
-            await site.off_loop(staging.flush, site, writer)
+    async def lane() -> None:
+        nonlocal done
+        while blobs := await site.off_loop(sealed):
+            await writer.add_sealed(blobs)
+            done += sum(blob.plain for _, blob in blobs)
+            if staging.news:
+                await site.off_loop(staging.flush, site, writer)
             site.progress(
                 Progress(phase="upload", done=0, total=len(feeder.drafts), bytes_done=done, bytes_total=total)
             )
 
     try:
-        await together(read(), seal())
+        await together(*(lane() for _ in range(_LANES)))
         await writer.finish()
     finally:
         staging.flush(site, writer)  # a push that is cut off here resumes after what is up; no more than a few rows
@@ -178,36 +181,42 @@ class _Staging:
     def __init__(self, feeder: Feeder) -> None:
         self._feeder = feeder
         self._up: set[int] = set()
+        self._turn = threading.Lock()
+        self.news = False
+        """Whether a pack is up that nothing is noted of yet."""
         self._next = 0  # drafts before this one are noted, or never will be
 
     def noted(self, name: str, tickets: list[int]) -> None:
         """The writer's word that a pack is durable."""
         del name
         self._up.update(tickets)
+        self.news = True
 
     def flush(self, site: Site, writer: Writer) -> None:
         """Write down the files that are whole since the last time. Files go up in order, so packs do, nearly."""
-        whole = []
-        drafts = self._feeder.drafts
-        while self._next < len(drafts):
-            draft = drafts[self._next]
-            if draft.record is None or any(ticket not in self._up for ticket, _, _ in draft.pieces):
-                break
-            self._next += 1
-            if draft.pieces and draft.identity is not None and draft.extends is None:
-                record = draft.record
-                slices = _slices(draft, writer)
-                whole.append(
-                    Staged(
-                        path=record.path,
-                        identity=draft.identity,
-                        size=record.size,
-                        sha256=record.sha256,
-                        slices=slices,
+        with self._turn:
+            self.news = False
+            whole = []
+            drafts = self._feeder.drafts
+            while self._next < len(drafts):
+                draft = drafts[self._next]
+                if draft.record is None or any(ticket not in self._up for ticket, _, _ in draft.pieces):
+                    break
+                self._next += 1
+                if draft.pieces and draft.identity is not None and draft.extends is None:
+                    record = draft.record
+                    slices = _slices(draft, writer)
+                    whole.append(
+                        Staged(
+                            path=record.path,
+                            identity=draft.identity,
+                            size=record.size,
+                            sha256=record.sha256,
+                            slices=slices,
+                        )
                     )
-                )
-        if whole:
-            site.state.stage(whole)
+            if whole:
+                site.state.stage(whole)
 
 
 def _slices(draft: Draft, writer: Writer) -> tuple[Slice, ...]:

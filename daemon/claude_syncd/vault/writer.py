@@ -1,15 +1,15 @@
-"""One push on its way to the store: seals blobs in order, uploads packs in parallel, keeps a small rest inline."""
+"""One push on its way to the store: collects sealed blobs, uploads packs in parallel, keeps a small rest inline."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
 
 from claude_syncd.vault import codec, layout
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from concurrent.futures import Executor
     from types import TracebackType
 
@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 
 _ROW_BYTES = 160  # the most that a blob adds to a sealed index
 _FRAME_BYTES = 1024  # header, trailer and age's overhead of the index, generously
-_SEALED_IN_ONE_GO = 4  # each trip to a worker's thread takes the loop a tenth of a millisecond, beside the sealing
-_SEALING_AT_ONCE = 2  # such trips between the feeder and the pack: 8 MiB at the most, and what the feeder adds
 
 
 class Writer:
     """Collects the blobs of one log entry. Use it as a context manager: leaving it ends what is still under way.
 
     At most `parallel_packs` packs are being uploaded while one more is filled. A failed upload shows in the next
-    `add` or in `finish`; after that the writer is of no more use.
+    blob that is added or in `finish`; after that the writer is of no more use.
     """
 
     def __init__(
@@ -56,7 +54,6 @@ class Writer:
         self._pack_limit = pack_limit
         self._parallel_packs = parallel_packs
         self._next = 0
-        self._sealing: deque[tuple[list[int], asyncio.Future[list[codec.Sealed]]]] = deque()
         self._filling: list[tuple[int, codec.Sealed]] = []
         self._filled = _FRAME_BYTES
         self._uploads: set[asyncio.Task[None]] = set()
@@ -64,7 +61,7 @@ class Writer:
         self._finished = False
         self._error: Exception | None = None
         self._places: dict[int, tuple[str, int]] = {}
-        self._in_order = asyncio.Lock()
+        self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,29 +76,31 @@ class Writer:
         return (await self.add_all([plain]))[0]
 
     async def add_all(self, plains: Sequence[bytes]) -> list[int]:
-        """Take the next blobs, 1 byte to 1 MiB each; gives their tickets: 0, 1, 2... Waits while too much is under
-        way.
-        """
-        if self._error is not None:
-            raise self._error
-        if self._finished:
-            raise RuntimeError("the writer is finished")
+        """Seal the next blobs, 1 byte to 1 MiB each, and take them; gives their tickets: 0, 1, 2..."""
         tickets = list(range(self._next, self._next + len(plains)))
         self._next += len(plains)
         loop = asyncio.get_running_loop()
-        for first in range(0, len(plains), _SEALED_IN_ONE_GO):
-            some = slice(first, first + _SEALED_IN_ONE_GO)
-            sealing = loop.run_in_executor(self._executor, _seal, self._keys, plains[some])
-            self._sealing.append((tickets[some], sealing))
-        await self._drain(_SEALING_AT_ONCE)
+        sealed = await loop.run_in_executor(self._executor, _seal, self._keys, plains)
+        await self.add_sealed(zip(tickets, sealed, strict=True))
         return tickets
 
+    async def add_sealed(self, blobs: Iterable[tuple[int, codec.Sealed]]) -> None:
+        """Take blobs that the caller has sealed, with tickets that the caller has chosen, in whatever order. Waits
+        while too much is under way.
+        """
+        async with self._one_at_a_time():
+            for ticket, blob in blobs:
+                await self._put_in(ticket, blob)
+
     async def finish(self) -> None:
-        """Wait until every blob is sealed and every pack durable. A small total stays inline; see `entry`."""
-        await self._drain(0, then=self._send_rest)
-        for number, (ticket, _) in enumerate(self._filling):
-            self._places[ticket] = (self._name, number)
-        self._finished = True
+        """Wait until every pack is durable. A small total stays inline; see `entry`."""
+        async with self._one_at_a_time():
+            if self._filling and (self._packed or self._filled > self._inline_limit):
+                await self._send_pack()
+            await self._uploaded(down_to=0)
+            for number, (ticket, _) in enumerate(self._filling):
+                self._places[ticket] = (self._name, number)
+            self._finished = True
 
     def place(self, ticket: int) -> tuple[str, int]:
         """The object and the blob's number in it. Known once its pack is durable, and of every ticket at the end."""
@@ -115,30 +114,20 @@ class Writer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, codec.encode_log, self._keys, entry, blobs)
 
-    async def _drain(self, at_most: int, then: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Move sealed blobs to the pack, in order, until at most so many wait; `then` follows in the same turn."""
-        async with self._in_order:
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        """The turn of one caller. What goes wrong in it goes wrong for all who come after: a blob would be missing."""
+        async with self._turn:
             if self._error is not None:
                 raise self._error
+            if self._finished:
+                raise RuntimeError("the writer is finished")
             try:
-                while self._sealing and (len(self._sealing) > at_most or self._sealing[0][1].done()):
-                    tickets, future = self._sealing[0]
-                    blobs = await future
-                    self._sealing.popleft()
-                    for ticket, blob in zip(tickets, blobs, strict=True):
-                        await self._put_in(ticket, blob)
-                if then is not None:
-                    await then()
+                yield
             except BaseException as error:
-                # Others that wait for their turn must fail too, not go on with a gap in the order.
                 self._error = error if isinstance(error, Exception) else RuntimeError("the writer was abandoned")
                 await self._abandon()
                 raise
-
-    async def _send_rest(self) -> None:
-        if self._filling and (self._packed or self._filled > self._inline_limit):
-            await self._send_pack()
-        await self._uploaded(down_to=0)
 
     async def _put_in(self, ticket: int, blob: codec.Sealed) -> None:
         size = len(blob.data) + _ROW_BYTES
@@ -176,11 +165,9 @@ class Writer:
 
     async def _abandon(self) -> None:
         """Cancel what is under way and wait for its end."""
-        pending: list[asyncio.Future[Any]] = [*self._uploads, *(future for _, future in self._sealing)]
-        self._uploads = set()
-        self._sealing.clear()
-        for item in pending:
-            item.cancel()
+        pending, self._uploads = self._uploads, set()
+        for upload in pending:
+            upload.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
 
