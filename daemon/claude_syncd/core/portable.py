@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -96,6 +97,7 @@ def portable_project(key: str, homes: tuple[str, ...], cwd: str | None) -> str:
     return "~" + rest
 
 
+@lru_cache(maxsize=1 << 12)
 def local_project(portable: str, homes: tuple[str, ...]) -> str:
     """The name of the project folder on this device. Raises FormatError for what `portable_project` can't return."""
     if portable.startswith("~="):

@@ -63,7 +63,7 @@ class PathMap:
             if inner is None or inner.root is Root.CONFLICTS:
                 return None
             return Spot(root, rel, FileClass.CONFLICT)
-        if self._rules.denied(rel) or not self._rules.selects(rel):
+        if not self._rules.selects(rel):  # which nothing denied ever is
             return None
         return Spot(root, rel, self._rules.classify(rel))
 

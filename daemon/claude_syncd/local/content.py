@@ -26,6 +26,7 @@ REMEMBERED = 1024
 
 _HEAD = 64 * 1024
 _TAIL = 128 * 1024
+_SMALL = 256 * 1024  # hashed anew as fast as both edges of it are looked at
 _MARKS = 4
 _RACY_NS = 20_000_000
 _COARSE_NS = 2_000_000_000  # FAT and some network file systems count in seconds, FAT in pairs of them
@@ -165,13 +166,16 @@ class Contents:
             status = os.fstat(file_fd)
             before = identity_of(status)
             size = complete_size(file_fd, before.size, self.bytes_read) if lines and not settled else before.size
-            edges = self._edges(file_fd, size) if lines else None
+            edges = self._edges(file_fd, size) if lines and size > _SMALL else None
             sha = hashlib.sha256()
             for data in read_chunks(file_fd, 0, size, self.bytes_read):
                 sha.update(data)
                 yield data
-            self._check_unchanged(path, file_fd, before, size, edges)
-        digest = sha.hexdigest()
+            digest = sha.hexdigest()
+            if edges is None and lines:
+                self._check_only_grew(path, file_fd, before, lambda: self._whole(file_fd, size) == digest)
+            else:
+                self._check_unchanged(path, file_fd, before, size, edges)
         if edges is not None:
             self._remember(path, HashState(size, sha, before, edges, (Mark(size, digest),)))
         mode = stat.S_IMODE(status.st_mode) & 0o777
@@ -258,14 +262,23 @@ class Contents:
                 sha.update(data)
         return sha.hexdigest()
 
+    def _whole(self, file_fd: int, size: int) -> str:
+        sha = hashlib.sha256()
+        for data in read_chunks(file_fd, 0, size, self.bytes_read):
+            sha.update(data)
+        return sha.hexdigest()
+
     def _check_unchanged(self, path: str, file_fd: int, before: Identity, size: int, edges: str | None) -> None:
+        self._check_only_grew(path, file_fd, before, lambda: edges is not None and self._edges(file_fd, size) == edges)
+
+    @staticmethod
+    def _check_only_grew(path: str, file_fd: int, before: Identity, same: Callable[[], bool]) -> None:
+        """Raise Changed unless the file is as it was, or longer and, as `same` finds, otherwise the same: a transcript
+        that is appended to all the time would never be read if growing were not allowed.
+        """
         after = identity_of(os.fstat(file_fd))
-        if after == before:
-            return
-        # A transcript that is appended to all the time would never be read if growing were not allowed.
-        if edges is not None and after.size > before.size and self._edges(file_fd, size) == edges:
-            return
-        raise Changed(f"{path} changed while it was read")
+        if after != before and not (after.size > before.size and same()):
+            raise Changed(f"{path} changed while it was read")
 
 
 class Stream:

@@ -99,16 +99,21 @@ def look(root: Path, path: str, follow: tuple[Path, ...] = ()) -> Found | None:
 
 
 class Looker:
-    """Looks at single files of one tree, whose real path and that of `follow` are found out once."""
+    """Looks at single files of one tree, whose real path and that of `follow` are found out once.
+
+    So is where the folders are that it passes through: make one for a batch of files, not for longer. Not for several
+    threads at once.
+    """
 
     def __init__(self, root: Path, follow: tuple[Path, ...] = ()) -> None:
         self._root = root
         self._allowed = Allowed.of(root, follow)
+        self._passed: dict[str, Where] = {}
 
     def look(self, path: str) -> Found | None:
         """See `look`."""
         problems: list[Problem] = []
-        found = Walk(self._root, self._allowed, lambda _: True, problems).reach(path)
+        found = Walk(self._root, self._allowed, lambda _: True, problems).reach(path, self._passed)
         if problems and problems[0].blind:
             raise LocalError(problems[0].message)
         return found if isinstance(found, Found) else None
@@ -192,11 +197,16 @@ class Walk:
         except OSError as error:
             self._blind(path, str(local_error(error, "read the folder", where.real)))
 
-    def reach(self, path: str) -> Found | Where | None:
-        """The one file or folder at `path`, by the same rules, without listing anything."""
+    def reach(self, path: str, passed: dict[str, Where] | None = None) -> Found | Where | None:
+        """The one file or folder at `path`, by the same rules, without listing anything. `passed`: folders that need
+        not be looked at again, by their paths; those that are passed through are added.
+        """
         where = Where(self.allowed.roots[0])
         parts = path.split("/")
-        for depth, name in enumerate(parts, start=1):
+        begin = 0
+        if passed is not None and (parent := passed.get(path.rpartition("/")[0])) is not None:
+            where, begin = parent, len(parts) - 1
+        for depth, name in enumerate(parts[begin:], start=begin + 1):
             if name.startswith(STAGED_PREFIX) or unfit_name(name) is not None:
                 return None
             here = "/".join(parts[:depth])
@@ -220,6 +230,8 @@ class Walk:
                 return None
             if stat.S_ISDIR(status.st_mode):
                 where = target
+                if passed is not None:
+                    passed[here] = where
             elif stat.S_ISREG(status.st_mode) and depth == len(parts):
                 return Found(path, identity_of(status), stat.S_IMODE(status.st_mode))
             else:

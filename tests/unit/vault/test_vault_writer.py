@@ -228,7 +228,7 @@ async def test_leaving_early_ends_what_is_under_way(keys: VaultKeys) -> None:
             await writer.add(plain)
             await settled()
         assert not ended
-    assert len(ended) == 1
+    assert len(ended) == 2  # as many packs as may be under way at once
 
 
 async def test_several_feeders_share_a_writer(
