@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.site import Site
     from claude_syncd.local.devices import Position
+    from claude_syncd.vault.codec import Sealed
 
 RECORDS_PER_ENTRY = layout.MAX_RECORDS
 BYTES_PER_ENTRY = 4 * 1024**3
