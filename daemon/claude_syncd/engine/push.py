@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.site import Site
     from claude_syncd.local.devices import Position
-    from claude_syncd.vault.codec import Sealed
 
 RECORDS_PER_ENTRY = layout.MAX_RECORDS
 BYTES_PER_ENTRY = 4 * 1024**3
+INDEX_PER_ENTRY = 8 * 1024**2  # half of what a reader takes
 _LANES = 2
 _AT_ONCE = 4  # blobs that a lane reads and seals in one go: each trip to a worker's thread costs the loop something
 
@@ -62,18 +62,25 @@ async def push(site: Site, outbox: Outbox, items: Sequence[Item]) -> Pushed:
 
 def _batches(items: Iterable[Item]) -> Iterable[list[Item]]:
     batch: list[Item] = []
-    size = records = 0
+    content = index = records = 0
     for item in sorted(items, key=lambda i: i.path):
-        bytes_here = item.local.size if item.local is not None else 0
-        records_here = 1 if item.outcome.withdraw is None else 2  # its own, and that of the kept side
-        if batch and (records + records_here > RECORDS_PER_ENTRY or size + bytes_here > BYTES_PER_ENTRY):
+        size = item.local.size if item.local is not None else 0
+        own = 1 if item.outcome.withdraw is None else 2  # and that of the kept side
+        row = own * _index_bytes(item, size)
+        full = records + own > RECORDS_PER_ENTRY or content + size > BYTES_PER_ENTRY or index + row > INDEX_PER_ENTRY
+        if batch and full:
             yield batch
-            batch, size, records = [], 0, 0
+            batch, content, index, records = [], 0, 0, 0
         batch.append(item)
-        size += bytes_here
-        records += records_here
+        content, index, records = content + size, index + row, records + own
     if batch:
         yield batch
+
+
+def _index_bytes(item: Item, size: int) -> int:
+    """About what a record takes in the index; an entry whose index is too large could not be published at all."""
+    devices = len(item.outcome.vector) + len(item.own)
+    return 2 * len(item.path.encode()) + 50 * devices + 40 * (size >> 20) + 300
 
 
 async def _push_batch(site: Site, outbox: Outbox, items: list[Item], done: Pushed) -> None:
