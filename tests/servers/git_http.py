@@ -171,15 +171,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            return self._whole(int(self.headers.get("Content-Length", "0")))
         body = b""
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
+            body += self._whole(size)
             self.rfile.readline()
         self.rfile.readline()
         del self.headers["Content-Length"]
         self.headers["Content-Length"] = str(len(body))
         return body
+
+    def _whole(self, size: int) -> bytes:
+        """As many bytes. `git http-backend` would wait for those that are lacking, for ever and busily."""
+        data = self.rfile.read(size)
+        if len(data) < size:
+            raise ConnectionError("the request was cut off")
+        return data
 
     def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
         self.send_response(status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from claude_syncd.engine.publish import publish
 from claude_syncd.errors import AlreadyExists, LocalError, SyncError
 from claude_syncd.vault import codec, layout
 
@@ -74,13 +75,12 @@ async def send(site: Site, outbox: Outbox) -> list[str]:
             continue
         name = layout.log_name(site.me, seq)
         try:
-            await site.store.put(name, data, if_absent=True)
+            await publish(site.store, name, data)
         except AlreadyExists as error:
-            if await site.store.get(name) != data:
-                raise TwinError(
-                    f"log entry {seq} of this device was written by somebody else: its id lives twice",
-                    hint="this device takes a new id by itself; was its disk or state folder cloned?",
-                ) from error
+            raise TwinError(
+                f"log entry {seq} of this device was written by somebody else: its id lives twice",
+                hint="this device takes a new id by itself; was its disk or state folder cloned?",
+            ) from error
         opened = await site.off_loop(codec.open_log, site.keys, name, data)
         paths += await site.off_loop(site.state.integrate, opened.entry, opened.sha256)
         await site.off_loop(outbox.drop, seq)

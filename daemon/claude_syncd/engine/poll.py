@@ -9,6 +9,7 @@ from claude_syncd.core.compaction import FENCED
 from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.model import RosterEntry
 from claude_syncd.engine.checkpoints import read_newest
+from claude_syncd.engine.publish import publish
 from claude_syncd.errors import AlreadyExists, IntegrityError, NotSetUp, ObjectMissing, VaultError
 from claude_syncd.vault import codec, layout
 from claude_syncd.vault.area import Area
@@ -42,7 +43,7 @@ class Poller:
             entry = RosterEntry(number=self._next_roster, device=site.me, name=site.name, time_ns=site.now_ns())
             data = await site.off_loop(codec.encode_roster, site.keys, entry)
             try:
-                await site.store.put(layout.roster_name(entry.number), data, if_absent=True)
+                await publish(site.store, layout.roster_name(entry.number), data)
             except AlreadyExists:
                 await self.roster()
                 continue

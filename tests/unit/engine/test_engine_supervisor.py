@@ -1,45 +1,22 @@
 """The daemon's loop on a real tree, with the kernel's own hints."""
 
 import asyncio
-import random
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from at_work import at_work, until
 from devices import Device, Vault
 from virtual_time import VirtualTimeLoop, in_virtual_time
 
 from claude_syncd.core.model import LogEntry
 from claude_syncd.core.status import State
-from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.timing import Intervals
 from claude_syncd.errors import StoreRefused, StoreUnavailable
 from claude_syncd.local.watch import Watcher
 from claude_syncd.tasks import together
 from claude_syncd.vault import codec, layout
-
-QUICK = Intervals(quiet=0.05, limit=0.5, active=0.1, idle=0.2, roster=0.2)
-
-
-@asynccontextmanager
-async def at_work(device: Device, intervals: Intervals = QUICK) -> AsyncIterator[Supervisor]:
-    """The loop and the watcher of a device, until the block ends."""
-    supervisor = Supervisor(device.site, intervals, random.Random(1))
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(t) for t in (supervisor.work(), supervisor.watch())]
-        try:
-            yield supervisor
-        finally:
-            for task in tasks:
-                task.cancel()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not true():
-            await asyncio.sleep(0.01)  # asks again; the time limit is only for failing
 
 
 async def test_a_file_goes_from_one_daemon_to_another(vault: Vault, tmp_path: Path, stack: ExitStack) -> None:
