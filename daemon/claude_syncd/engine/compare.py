@@ -92,7 +92,7 @@ def _ancestor(item: Item, winner: Record) -> Record | None:
 
 
 def aside(site: Site, path: str, record: Record, slices: tuple[Slice, ...]) -> Fetch:
-    """The fetch of a version into a staged file below the folder of the kept sides; see `place_of`."""
+    """The fetch of a version into a staged file below the folder of the kept sides."""
     rel = conflict_path(path, record.sha256).removeprefix("conflicts/")
     return Fetch(path=path, record=record, slices=slices, staged=site.appliers[Root.CONFLICTS].stage(rel))
 
@@ -124,14 +124,14 @@ def _both(site: Site, item: Item, fetches: list[Fetch]) -> Both | None:
     known = [one for one in ancestor if one.error is None]
     return Both(
         winner=theirs.record,
-        theirs=place_of(theirs),
-        ancestor=place_of(known[0]) if known else None,
+        theirs=_place(theirs),
+        ancestor=_place(known[0]) if known else None,
         ancestor_record=_ancestor(item, theirs.record),
         published=_published_elsewhere(site, item),
     )
 
 
-def place_of(one: Fetch) -> str:
+def _place(one: Fetch) -> str:
     """Where the staged file lies, below the folder of the kept sides."""
     return f"{one.staged.path.rpartition('/')[0]}/{one.staged.name}"
 

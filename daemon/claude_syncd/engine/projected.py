@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from claude_syncd.core.model import Identity
     from claude_syncd.core.projection import Projection
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.site import Site
     from claude_syncd.local.content import Contents, Mark, Observation
     from claude_syncd.local.scan import Found
+    from claude_syncd.local.stage import Staged
 
 MOST = 256 * 1024 * 1024
 """A larger file of two forms is not synced: it is worked on in memory."""
@@ -153,6 +155,13 @@ def read_whole(site: Site, spot: Spot, expected: Identity | None = None) -> byte
         if expected is not None and not before == expected == identity_of(os.fstat(file_fd)):
             raise Changed(f"{spot.rel} changed meanwhile; it is looked at again")
     return data
+
+
+def read_staged(root: Path, staged: Staged, size: int) -> bytes:
+    """A version that was fetched into a staged file below `root`."""
+    folder, _, _ = staged.path.rpartition("/")
+    with open_for_read(root, f"{folder}/{staged.name}" if folder else staged.name) as file_fd:
+        return b"".join(read_chunks(file_fd, 0, size))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from claude_syncd.core.model import Base, FileClass, Kind, heads
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import sides, winning
-from claude_syncd.core.versions import Version, as_of
+from claude_syncd.core.versions import Version as Known
+from claude_syncd.core.versions import as_of
 from claude_syncd.engine import versions
 from claude_syncd.engine.plan import lookers_of, runs
+from claude_syncd.engine.projected import Version, bring, content_of, is_projected, read_staged
 from claude_syncd.engine.sources import Wanted, obtained
-from claude_syncd.errors import SyncError, UsageError
+from claude_syncd.errors import Changed, SyncError, UsageError
 from claude_syncd.local.apply import Applier, Commit
 from claude_syncd.local.live import live_sessions
 from claude_syncd.local.state import Tracked
@@ -87,7 +89,7 @@ def in_place(
     return wanted, unchanged
 
 
-def _then(site: Site, path: str, at_ns: int | None) -> Version | None:
+def _then(site: Site, path: str, at_ns: int | None) -> Known | None:
     known = versions.history(site, path)
     if at_ns is None:
         return next((v for v in reversed(known) if v.record.kind is Kind.FILE), None)
@@ -112,6 +114,9 @@ def _has(site: Site, path: str, spot: Spot, found: Found, record: Record) -> boo
     tracked = site.state.tracked(path)
     if tracked is not None and tracked.identity == found.identity and tracked.base.kind is Kind.FILE:
         return (tracked.base.sha256, tracked.base.mode) == (record.sha256, record.mode)
+    if is_projected(spot):
+        stands_for = content_of(site, spot).observe(spot.rel, now_ns=site.now_ns())
+        return stands_for is not None and stands_for.local.sha256 == record.sha256
     if found.identity.size != record.size or found.mode != record.mode:
         return False
     seen = site.contents[spot.root].observe(spot.rel, now_ns=site.now_ns())
@@ -162,7 +167,9 @@ async def write_in_place(
     await site.off_loop(site.state.want_again, [one.path for one in wanted])
     for batch in _batches(wanted):
         async with obtained(site, applier, batch, done.failed) as got, between_rounds():
-            await site.off_loop(_commit, site, applier, got, commit, done)
+            plain = [(one, fetched) for one, fetched in got if not _of_two_forms(site, one)]
+            await site.off_loop(_commit, site, applier, plain, commit, done)
+            await site.off_loop(_bring, site, [pair for pair in got if pair not in plain], done)
             await site.off_loop(_supersede, site, [one.path for one, _ in got if one.path in done.paths])
     return done
 
@@ -217,6 +224,31 @@ def _commit(
             done.files.append(one.rel)
             done.paths.add(one.path)
             site.problems.pop(f"apply:{one.path}", None)
+
+
+def _of_two_forms(site: Site, one: Wanted) -> bool:
+    spot = site.paths.spot(one.path)
+    return spot is not None and is_projected(spot)
+
+
+def _bring(site: Site, got: Sequence[tuple[Wanted, Fetch]], done: Restored) -> None:
+    """Settings and prompts: what is this device's own stays, and what runs code waits as if it had just come in."""
+    for one, fetched in got:
+        spot = site.paths.spot(one.path)
+        if spot is None:
+            continue
+        try:
+            found = lookers_of(site)[spot.root].look(spot.rel)
+            if (found.identity if found is not None else None) != one.expected:
+                raise Changed(f"{one.rel} changed meanwhile", hint="try again")
+            content = read_staged(site.folder(spot.root), fetched.staged, one.record.size)
+            by = one.record
+            bring(site, spot, found, Version(content, site.now_ns(), by.mode, by.device, by.mtime_ns))
+        except SyncError as error:
+            done.failed[one.path] = error
+            continue
+        done.files.append(one.rel)
+        done.paths.add(one.path)
 
 
 def _supersede(site: Site, paths: Sequence[str]) -> None:

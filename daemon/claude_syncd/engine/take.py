@@ -10,12 +10,20 @@ from claude_syncd.core.model import Base, FileClass, Kind
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Action
 from claude_syncd.engine import pull as pulling
-from claude_syncd.engine.compare import aside, place_of
+from claude_syncd.engine.compare import aside
 from claude_syncd.engine.fetch import discard, fetch, verify
 from claude_syncd.engine.keep import keep_local
-from claude_syncd.engine.projected import MOST, Version, bring, is_projected, locked, read_whole, remembered
+from claude_syncd.engine.projected import (
+    MOST,
+    Version,
+    bring,
+    is_projected,
+    locked,
+    read_staged,
+    read_whole,
+    remembered,
+)
 from claude_syncd.errors import Changed, LocalError, ObjectMissing, VaultError
-from claude_syncd.local.reading import open_for_read, read_chunks
 from claude_syncd.local.state import Tracked
 
 if TYPE_CHECKING:
@@ -81,8 +89,7 @@ def _finish(site: Site, item: Item, one: Fetch, done: Pulled) -> None:
     verify(one)
     if one.error is not None:
         raise one.error
-    with open_for_read(site.folder(Root.CONFLICTS), place_of(one)) as file_fd:
-        content = b"".join(read_chunks(file_fd, 0, winner.size))
+    content = read_staged(site.folder(Root.CONFLICTS), one.staged, winner.size)
     if item.spot.file_class is FileClass.HISTORY:
         missing = {f"{_PASTES}{digest}.txt" for digest in pastes(content)}
         if any(path.partition("/")[2] in missing for path in done.again):

@@ -1,5 +1,6 @@
 """Versions come back: to their place, to a folder, from the vault or from the trash."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from devices import Device, settle
 
 from claude_syncd.core.status import VersionKind
-from claude_syncd.engine import restore, versions
+from claude_syncd.engine import approvals, restore, versions
 from claude_syncd.engine.restore import Restored
 from claude_syncd.errors import StoreUnavailable, UsageError
 
@@ -234,3 +235,33 @@ def _portable(device: Device) -> str:
     portable = device.site.paths.portable(device.transcript())
     assert portable is not None
     return portable
+
+
+async def test_settings_come_back_by_key_and_what_runs_code_waits(pair: Pair) -> None:
+    ann, bob = pair
+    hooks = {"Stop": [{"hooks": [{"type": "command", "command": "x"}]}]}
+    ann.write("settings.json", json.dumps({"model": "a", "hooks": hooks, "env": {"A": "1"}}), age=300)
+    await settle(ann, bob)
+    bob.write("settings.json", json.dumps({"model": "b", "sandbox": {}}), age=200)
+    ann.write("settings.json", json.dumps({"model": "c", "env": {"A": "2"}}), age=100)
+    await settle(ann, bob)
+    assert not (await back(bob, "tree/settings.json", version="1")).failed
+    assert json.loads(bob.read("settings.json")) == {"model": "a", "sandbox": {}}
+    assert [info.setting for info in approvals.listed(bob.site)] == ["hooks.Stop"]
+    await settle(ann, bob)
+    assert json.loads(ann.read("settings.json")) == {"model": "a", "env": {"A": "2"}}
+    again, unchanged = restore.in_place(bob.site, ["tree/settings.json"], "1")
+    assert (again, unchanged) == ([], 1)
+
+
+async def test_an_older_history_takes_no_prompt_away(pair: Pair) -> None:
+    ann, bob = pair
+    home = str(ann.home.resolve())
+    first, second = (f'{{"display":"{n}","timestamp":{n},"project":"{home}/p"}}\n' for n in (1, 2))
+    ann.write("history.jsonl", first, age=300)
+    await settle(ann, bob)
+    ann.write("history.jsonl", first + second, age=200)
+    await settle(ann, bob)
+    assert not (await back(bob, "tree/history.jsonl", version="1")).failed
+    assert bob.read("history.jsonl") == (first + second).replace(home, str(bob.home.resolve()))
+    assert (await bob.sync()).uploaded == 0

@@ -12,6 +12,8 @@ from claude_syncd.core.model import Kind, heads
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.projected import bring, remembered
 from claude_syncd.errors import LocalError
+from claude_syncd.local.scan import Looker
+from claude_syncd.local.state import Staged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -365,3 +367,18 @@ async def test_a_linked_file_is_sent_and_never_written_through(
     await settle(ann, bob)
     assert f"apply:{PATH}" not in ann.site.problems
     assert set(waiting(ann)) == {"hooks.Stop"}
+
+
+async def test_a_push_that_was_cut_off_does_not_send_what_the_file_stood_for_then(pair: Pair) -> None:
+    ann, bob = pair
+    put(ann, {"model": "a"}, age=1000)
+    await settle(ann, bob)
+    changed(ann, {"theme": "new"})
+    identity = Looker(ann.places.tree).look(FILE)
+    assert identity is not None
+    record = ann.site.state.newest(PATH)[0]
+    slices = ann.site.state.slices(PATH, record.device)
+    old = Staged(path=PATH, identity=identity.identity, size=record.size, sha256=record.sha256, slices=slices)
+    ann.site.state.stage([old])
+    await settle(ann, bob)
+    assert has(bob) == {"model": "a", "theme": "new"}
