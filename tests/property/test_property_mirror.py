@@ -57,9 +57,10 @@ class MirrorMachine(RuleBasedStateMachine):
     async def _put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
         self.tried.add(name)
         try:
-            await self.mirror.put(name, data, if_absent=if_absent)
-        except AlreadyExists:
-            assert await self.mirror.get(name) == data  # its own: the answer was lost
+            try:
+                await self.mirror.put(name, data, if_absent=if_absent)
+            except AlreadyExists:
+                assert await self.mirror.get(name) == data  # its own: the answer was lost
         except StoreError:
             self.owed[name] = data
             return

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from claude_syncd.engine import report
 from claude_syncd.errors import SyncError
 from claude_syncd.log import get_logger
 from claude_syncd.store.catch_up import catch_up, check_headers
+from claude_syncd.store.mirror import PATIENCE
 
 if TYPE_CHECKING:
     import random
@@ -22,7 +24,10 @@ _FIRST_RETRY = 15.0
 _LAST_RETRY = 600.0
 _GATHER = 2.0
 """Seconds in which several misses become one catching up."""
+_PAUSED_LOOK = 10.0
 _ONCE_WITHIN = 60.0
+_ONCE_PATIENCE = 5.0
+"""Seconds: somebody waits for the command to end."""
 
 
 async def keep_mirrored(site: Site, every: float, random: random.Random, tell: Callable[[], Awaitable[None]]) -> None:
@@ -35,8 +40,11 @@ async def keep_mirrored(site: Site, every: float, random: random.Random, tell: C
     retry = _FIRST_RETRY
     while True:
         mirror.wanted.clear()
+        if await site.off_loop(report.paused_until, site) is not None:
+            await asyncio.sleep(_PAUSED_LOOK)
+            continue
         before = [one.state for one in mirror.standing()]
-        await _caught_up(site, mirror)
+        await _caught_up(site, mirror, PATIENCE)
         if before != [one.state for one in mirror.standing()]:
             await tell()
         down = any(member.down is not None for member in mirror.members)
@@ -56,31 +64,30 @@ async def keep_mirrored_once(site: Site) -> None:
         return
     try:
         async with asyncio.timeout(_ONCE_WITHIN):
-            await _caught_up(site, site.mirror)
+            await _caught_up(site, site.mirror, _ONCE_PATIENCE)
     except TimeoutError:
         _log.info("the stores are not alike yet; the next run goes on")
 
 
 async def before_first_use(site: Site) -> None:
-    """Leave out stores that hold another vault. A device that knows nothing of its own log needs to hear all stores: if
-    one had the end of it, other bytes would be written under names that are taken. Raises StoreError.
+    """A device that knows nothing of its own log needs to hear all stores: if one that is out of reach had the end of
+    it, other bytes would be written under names that are taken. Raises StoreError.
     """
     mirror = site.mirror
-    if mirror is None:
+    if mirror is None or site.me in await site.off_loop(site.state.positions):
         return
     await check_headers(mirror, site.keys.header)
-    position = (await site.off_loop(site.state.positions)).get(site.me)
-    if position is None:
-        for member in mirror.members:
-            if member.down is not None:
-                raise member.down
+    for member in mirror.members:
+        if member.down is not None:
+            raise member.down
 
 
-async def _caught_up(site: Site, mirror: Mirrored) -> None:
+async def _caught_up(site: Site, mirror: Mirrored, patience: float) -> None:
     before = {one.url: one.problem for one in mirror.standing()}
     devices = await site.off_loop(site.state.positions)
     try:
-        done = await catch_up(mirror, {site.me, *site.former}, devices.keys() | {site.me}, site.keys.header)
+        areas, known = {site.me, *site.former}, devices.keys() | {site.me}
+        done = await catch_up(mirror, areas, known, site.keys.header, patience=patience)
     except SyncError as error:
         _log.debug("no store is in reach to compare", error=str(error))
         done = 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from claude_syncd.errors import AlreadyExists, ObjectMissing, StoreError
+from claude_syncd.errors import AlreadyExists, ObjectMissing, StoreError, StoreUnavailable
+from claude_syncd.store.mirror import PATIENCE
 from claude_syncd.store.mirror_plan import HEADER, View, compare, ends, is_mutable, resized
 from claude_syncd.tasks import together
 
@@ -21,10 +23,20 @@ _AT_ONCE: Final = 2
 """Objects copied at a time: pushes and pulls come first."""
 
 
-async def check_headers(mirror: Mirrored, header: str) -> None:
-    """Leave out every member that holds another vault. `header`: SHA-256 (hex) of the bytes of vault.json."""
+async def check_headers(mirror: Mirrored, header: str, *, patience: float = PATIENCE) -> None:
+    """Leave out every member that holds another vault, or says nothing for `patience` seconds.
+
+    `header`: SHA-256 (hex) of the bytes of vault.json.
+    """
 
     async def check(member: Member) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                await look(member)
+        except TimeoutError:
+            mirror.failed(member, StoreUnavailable(f"it does not answer within {patience:g} seconds"))
+
+    async def look(member: Member) -> None:
         found = None
         try:
             found = sha256(await member.store.get(HEADER)).hexdigest()
@@ -39,18 +51,26 @@ async def check_headers(mirror: Mirrored, header: str) -> None:
     await together(*(check(member) for member in mirror.members))
 
 
-async def catch_up(mirror: Mirrored, areas: Collection[str], devices: Collection[str], header: str) -> int:
+async def catch_up(
+    mirror: Mirrored,
+    areas: Collection[str],
+    devices: Collection[str],
+    header: str,
+    *,
+    patience: float = PATIENCE,
+) -> int:
     """Bring every member in reach up to date; gives how many objects were copied or deleted. Raises StoreError if none
     is in reach.
 
-    `areas`: the devices whose areas are this one's own. `devices`: all that the vault knows. `header`: see
-    `check_headers`. What a member fails at is left for another time.
+    `areas`: the devices whose areas are this one's own. `devices`: all that the vault knows. `header`,
+    `patience`: see `check_headers`. What a member fails at is left for another time.
     """
-    await mirror.settled()
+    await mirror.settled(patience)
     mirror.deleted.clear()
-    await check_headers(mirror, header)
+    await check_headers(mirror, header, patience=patience)
     noted = {member: set(member.missed) for member in mirror.members}
-    listings = await mirror.listings([member for member in mirror.members if not member.foreign], "")
+    usable = [member for member in mirror.members if not member.foreign and member.down is None]
+    listings = await mirror.listings(usable, "")
     mirror.wanted.clear()
     members = [member for member in mirror.members if member in listings]
     views = [View({info.name: info.size for info in listings[member]}, dict(member.missed)) for member in members]

@@ -45,6 +45,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
 
     missed: Annotated[dict[_Name, bool], msgspec.Meta(max_length=MAX_NAMES)] = {}
     furthest: Annotated[dict[_Name, _Count], msgspec.Meta(max_length=65_536)] = {}
+    foreign: bool = False
     state: StateWord = "ok"
     behind: _Count = 0
     problem: _Text = ""
@@ -126,7 +127,9 @@ def members_of(stores: Iterable[Store], notes: bytes | None) -> tuple[Member, ..
     made = []
     for store in stores:
         before = known.get(store.address, Remembered())
-        made.append(Member(store, dict(before.missed), dict(before.furthest), before=before))
+        known_before = Member(store, dict(before.missed), dict(before.furthest), before=before)
+        known_before.foreign = before.foreign
+        made.append(known_before)
     return tuple(made)
 
 
@@ -138,6 +141,7 @@ def notes_of(members: Iterable[Member]) -> bytes:
         kept[member.address] = Remembered(
             missed=dict(sorted(member.missed.items())),
             furthest=dict(sorted(member.furthest.items())),
+            foreign=member.foreign,
             state=now.state,
             behind=now.behind,
             problem=now.problem[:4096],

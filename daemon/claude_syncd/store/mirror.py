@@ -136,10 +136,10 @@ class Mirrored:
 
     # -- what the catching up needs ---------------------------------------------------------------------------------
 
-    async def settled(self) -> None:
-        """Wait for what is under way to slower members."""
-        while self._following:
-            await asyncio.wait(self._following)
+    async def settled(self, patience: float | None = None) -> None:
+        """Wait for what is under way to slower members, at most for so many seconds."""
+        if self._following:
+            await asyncio.wait(self._following, timeout=patience)
 
     async def listings(
         self, members: Iterable[Member], prefix: str, *, patience: float | None = None
@@ -169,8 +169,8 @@ class Mirrored:
                         self.answered(member)
         finally:
             await _drop(running)
-        if not found and errors:
-            raise errors[0]
+        if not found:
+            raise errors[0] if errors else StoreUnavailable("no store is in reach")
         return found
 
     def failed(self, member: Member, error: StoreError) -> None:

@@ -202,7 +202,7 @@ def test_the_daemon_catches_up_by_itself(places: Places, vault: Vault, tmp_path:
             ann.write("CLAUDE.md", "text\n")
             await ann.sync()
             await asyncio.sleep(3600)
-            tries = sum(kind == "list" for kind, _ in ann.two.asked)
+            tries = ann.two.asked.count(("get", "vault.json"))
             assert 5 <= tries <= 20  # it backs off
             ann.two.weather = "up"
             await asyncio.sleep(1000)
@@ -217,6 +217,12 @@ def test_the_daemon_catches_up_by_itself(places: Places, vault: Vault, tmp_path:
             before = len(ann.two.asked)
             await asyncio.sleep(3600)
             assert len(ann.two.asked) - before <= 6  # two comparisons
+            # Nothing is asked while the user has paused.
+            ann.site.state.set_meta(report.PAUSED_UNTIL, report.FOREVER)
+            await asyncio.sleep(2000)
+            before = len(ann.two.asked)
+            await asyncio.sleep(7200)
+            assert len(ann.two.asked) == before
             assert told[:1] == ["unreachable"]
             assert told[-1] == "ok"
             keeping.cancel()

@@ -321,7 +321,8 @@ async def test_other_bytes_under_an_immutable_name_are_reported(one: ShakyStore,
 async def test_a_place_with_another_vault_is_left_alone(one: ShakyStore, two: ShakyStore) -> None:
     two.objects = {"vault.json": b"another", log(1): b"not mine"}
     before = dict(two.objects)
-    async with mirrored(one, two) as mirror:
+    notes = Notes()
+    async with mirrored(one, two, notes=notes) as mirror:
         await check_headers(mirror, DIGEST)
         await mirror.put(pack(1), b"pack")
         await mirror.put("keys/a.age", b"slot")
@@ -334,6 +335,10 @@ async def test_a_place_with_another_vault_is_left_alone(one: ShakyStore, two: Sh
         assert two.objects == before
         assert mirror.standing()[1].state == "disagrees"
         assert "another vault" in mirror.standing()[1].problem
+    async with mirrored(one, two, notes=notes) as later:  # before anybody has looked again
+        await later.put(pack(2), b"pack")
+        await later.settled()
+        assert two.objects == before
 
 
 async def test_two_devices_that_reach_one_store_each_converge_later(one: ShakyStore, two: ShakyStore) -> None:
@@ -385,6 +390,16 @@ async def test_closing_waits_for_no_store_for_long(one: ShakyStore, two: ShakySt
         assert states(later) == [("ok", 0), ("behind", 1)]  # as it was noted
         await caught_up(later)
         assert one.objects == two.objects
+
+
+async def test_who_says_nothing_holds_up_no_catching_up(one: ShakyStore, two: ShakyStore) -> None:
+    three = vault("memory://three")
+    async with mirrored(one, two, three) as mirror:
+        two.weather = "silent"
+        del three.objects["roster/000001"]
+        assert await catch_up(mirror, {ME}, {ME}, DIGEST, patience=0.01) == 1
+        assert states(mirror) == [("ok", 0), ("unreachable", 0), ("ok", 0)]
+        assert "does not answer within" in mirror.standing()[1].problem
 
 
 async def test_notes_that_are_damaged_say_nothing(one: ShakyStore, two: ShakyStore) -> None:
