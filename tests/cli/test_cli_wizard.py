@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from fresh_machine import CODE, GOOD, SET_UP, Machine, new_machine
+from fresh_machine import CODE, CTL, GOOD, SET_UP, Machine, new_machine
 from gcs_server import GcsServer
 from git_http import GitHttpServer
 from git_place import new_repository
@@ -178,6 +180,42 @@ def test_ctrl_c_at_any_question_leaves_nothing(
         assert "nothing was kept" in user.shown
     assert machine.is_untouched()
     assert not (tmp_path / "disk").exists()
+    assert (s3.buckets, s3.objects) == ({BUCKET}, {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("name", "after"), [("folder", 1), ("folder", 4), ("bucket", 10)])
+def test_a_signal_at_any_question_leaves_nothing(
+    tmp_path: Path, machine: Machine, s3: RuledS3, name: str, after: int, number: int
+) -> None:
+    steps = conversation(name, tmp_path / "disk" / "vault", s3)
+    with machine.at_terminal("init") as user:
+        talk(user, steps[:after])
+        user.sees(steps[after].question)
+        user.signals(number)
+        assert user.ends() == 128 + number
+        assert "Traceback" not in user.shown
+    assert machine.is_untouched()
+    assert not (tmp_path / "disk").exists()
+    assert (s3.buckets, s3.objects) == ({BUCKET}, {})
+
+
+def test_sigterm_in_the_middle_of_the_work_leaves_nothing(machine: Machine, s3: RuledS3) -> None:
+    # Whoever starts it from a script may have it ignore Ctrl-C.
+    words = ["env", "--ignore-signal=INT", str(CTL), "init", "--s3", "made", "--endpoint", s3.endpoint]
+    process = subprocess.Popen(
+        [*words, "--create", "--generate-key"],
+        env={**machine.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with s3.holding("vault.json") as reached:
+        assert reached.wait(60)
+        process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in said
+    assert machine.is_untouched()
     assert (s3.buckets, s3.objects) == ({BUCKET}, {})
 
 

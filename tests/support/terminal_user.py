@@ -137,6 +137,10 @@ class TerminalUser:
         """Press Ctrl-C."""
         self._type(CTRL_C)
 
+    def signals(self, number: int) -> None:
+        """Have the command get a signal."""
+        self._process.send_signal(number)
+
     def ends(self) -> int:
         """Wait until the command has ended; its exit code."""
         self._until(lambda: False, "the end", end=True)

@@ -44,6 +44,7 @@ _T = TypeVar("_T")
 SECRETS = ("secret_access_key", "session_token", "password", "token")
 """What of a `[store]` section goes to the system's keychain where that is wanted."""
 
+_STOPPING = (signal.SIGTERM, signal.SIGHUP)
 _ATTEMPTS = 2
 """Somebody is waiting for the answer: a store that does not answer is reported, not waited for."""
 _THREADS_WITHIN = 3.0
@@ -73,8 +74,8 @@ class Opened:
 
 
 class SettingUp:
-    """One attempt to set this device up, with an event loop of its own. Leaving it takes back all that it made, here
-    and at the store, unless `keep` has succeeded.
+    """One attempt to set this device up, with an event loop of its own. Leaving it, also by SIGTERM or SIGHUP, takes
+    back all that it made, here and at the store, unless `keep` has succeeded.
     """
 
     def __init__(self, places: Places) -> None:
@@ -83,16 +84,23 @@ class SettingUp:
         self._threads = ThreadPoolExecutor(thread_name_prefix="setting-up")
         self._store: Store | None = None
         self._undo: list[Callable[[], Awaitable[None]]] = []
+        self._before: dict[signal.Signals, Any] = {}
+        self._stopped_by: int | None = None
 
     def __enter__(self) -> Self:
         self._runner.get_loop().set_default_executor(self._threads)
+        self._before = {number: signal.signal(number, self._stop) for number in _STOPPING}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         try:
             self.take_back()
         finally:
             self._runner.close()
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        if self._stopped_by is not None and isinstance(error, KeyboardInterrupt):
+            raise SystemExit(128 + self._stopped_by)  # as a shell tells of who ended by a signal
 
     def look(self, options: StoreOptions, *, make: bool, region: str | None = None) -> Found:
         """Try the store for real and look for a vault in it. What an earlier look made is taken back.
@@ -191,6 +199,13 @@ class SettingUp:
         tried = await probe(store)
         return Found(store.address, header, tried.problems)
 
+    def _stop(self, number: int, _frame: object) -> None:
+        """Who is told to end, or whose terminal is gone, ends as after Ctrl-C: whatever is under way knows that."""
+        self._stopped_by = number
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is for a job in the background of a script
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
     def _remember_state_folder(self) -> None:
         state = self._places.state
         if state.exists():
@@ -231,12 +246,13 @@ async def _in_time(act: Callable[[], Awaitable[None]]) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for nobody: what is under way takes a moment, and half of it would be left behind."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Be stopped by nobody: what is under way takes a moment, and half of it would be left behind."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_STOPPING)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _refuse_others(store: Store) -> None:
