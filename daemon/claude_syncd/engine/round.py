@@ -99,6 +99,7 @@ class Round:
         self.pending = Pending()
         self.failures: list[str] = []
         self._lock = asyncio.Lock()
+        self._unjoined = False  # under a new id that could not be entered in the roster yet
 
     @property
     def busy(self) -> bool:
@@ -172,6 +173,8 @@ class Round:
             if self.hold is not None and self.hold.reason is not HoldReason.MASS_DELETION:
                 raise Held(self.hold.message, hint=self.hold.hint)
             await self._held(None)  # files that vanished may have come back: it is found out anew
+            if self._unjoined:
+                await self._join()
             before = self.site.counter.snapshot()
             tally = Tally()
             try:
@@ -341,7 +344,12 @@ class Round:
         await site.off_loop(site.state.unstage)
         fresh = await site.off_loop(site.new_id)
         site.me, site.former = fresh.id, fresh.former
+        self._unjoined = True
+        await self._join()
+
+    async def _join(self) -> None:
         await self.poller.join()
+        self._unjoined = False
 
 
 def _outgoing(item: Item) -> bool:

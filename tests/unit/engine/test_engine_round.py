@@ -473,6 +473,28 @@ async def test_a_cloned_device_takes_a_new_id(vault: Vault, tmp_path: Path, stac
     assert ann.read("agents/t.md") == "twin\n"
 
 
+async def test_a_new_id_joins_once_the_store_answers_again(
+    vault: Vault, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, twin = Device(vault, tmp_path, "ann"), Device(vault, tmp_path / "clone", "ann")
+    for device in (ann, twin):
+        stack.enter_context(device.running())
+        await device.start()
+    ann.write("CLAUDE.md", "ann\n")
+    await ann.sync(Direction.PUSH)
+    twin.write("agents/t.md", "twin\n")
+    with monkeypatch.context() as cut:
+
+        async def unreachable() -> None:
+            raise StoreUnavailable("the connection broke")
+
+        cut.setattr(twin.round.poller, "join", unreachable)
+        with pytest.raises(StoreUnavailable):
+            await twin.sync(Direction.PUSH)
+    await settle(twin, ann)
+    assert ann.read("agents/t.md") == "twin\n"
+
+
 @pytest.fixture
 async def outlived(vault: Vault, tmp_path: Path, stack: ExitStack) -> tuple[Device, Device]:
     """Ann and Bob. Ann wrote a file, then her state folder was copied, and the copy wrote as her and is gone again;
