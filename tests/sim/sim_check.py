@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import traceback
 from typing import TYPE_CHECKING
 
 from sim_crash import RUNNING
@@ -54,6 +55,9 @@ async def _turn(machine: Machine) -> bool:
         return True
     except SyncError as error:
         machine.trouble = f"{type(error).__name__}: {error}"
+        return True
+    except Exception:  # noqa: BLE001 - as the daemon would
+        machine.trouble = traceback.format_exc(limit=-4)
         return True
     finally:
         RUNNING.set(None)

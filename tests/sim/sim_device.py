@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +97,8 @@ class Machine:
             await self._accept()
         except SyncError as error:
             self.trouble = f"{type(error).__name__}: {error}"
+        except Exception:  # noqa: BLE001 - the daemon would go on, and fail again
+            self.world.violation(f"d{self.number}: {traceback.format_exc(limit=-4)}")
 
     async def _accept(self) -> None:
         """The user's answer to a hold."""

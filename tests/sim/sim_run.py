@@ -23,6 +23,7 @@ from sim_users import ACTIONS
 from sim_world import World
 
 from claude_syncd.app import compose
+from claude_syncd.engine import merging
 from claude_syncd.engine.round import Direction
 from claude_syncd.local import device as device_file
 from claude_syncd.vault.writer import Writer
@@ -101,13 +102,14 @@ _MONTHS = {"weeks": 2, "sweep": 2}
 def drawn_settings(seed: int) -> Settings:
     """Every kind of world comes up."""
     chance = random.Random(seed)
+    copies = chance.random() < 0.35
     return Settings(
         steps=chance.randint(30, 90),
         devices=chance.randint(2, 4),
         faults=chance.random() < 0.6,
         crashes=chance.random() < 0.5,
-        copies=chance.random() < 0.35,
-        conditional=chance.random() < 0.8,
+        copies=copies,
+        conditional=copies or chance.random() < 0.6,  # copies are told apart by the condition alone
         packs=chance.random() < 0.3,
         months=chance.random() < 0.3,
     )
@@ -166,6 +168,7 @@ def installed(plan: Plan, chance: random.Random) -> Iterator[None]:
             patch.setitem(Writer.__init__.__kwdefaults__, "inline_limit", 3000)
             patch.setitem(Writer.__init__.__kwdefaults__, "pack_limit", 6000)
         patch.setattr(compose, "_collect_less_often", lambda: None)
+        patch.setattr(merging, "_STALE", -1.0)  # files bear the machine's own time: what a death left locked is stale
         yield
 
 
