@@ -1,7 +1,24 @@
-"""Makes the plain modules of tests/servers and tests/support importable, and does nothing else."""
+"""Makes the plain modules of tests/servers and tests/support importable, and chooses the seed of the simulation
+(tests/sim), which is told at the end of each run.
+"""
 
+from __future__ import annotations
+
+import os
+import random
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 for folder in ("servers", "support"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
+
+_SEED = "CLAUDE_SYNC_SIM_SEED"
+os.environ.setdefault(_SEED, str(random.SystemRandom().randrange(10**9)))  # other processes of the run have it, too
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"the simulation began with {_SEED}={os.environ[_SEED]}")

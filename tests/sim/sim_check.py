@@ -112,10 +112,10 @@ def contents(machine: Machine) -> dict[str, tuple[str, int, int] | None]:
         status = path.stat()
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         found[portable] = (digest, status.st_mode & 0o777, status.st_mtime_ns)
-    for path in site.state.paths():
-        tracked = site.state.tracked(path)
-        if path not in found and tracked is not None and tracked.base.evicted:
-            found[path] = None
+    for known in site.state.paths():
+        tracked = site.state.tracked(known)
+        if known not in found and tracked is not None and tracked.base.evicted:
+            found[known] = None
     return found
 
 
@@ -156,5 +156,3 @@ def _objects(world: World, fresh: Machine) -> None:
                 for part in state.slices(path, record.device):
                     if part.object not in world.cloud.objects:
                         world.violation(f"{path} refers to {part.object}, which is not there")
-
-

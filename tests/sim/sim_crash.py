@@ -8,7 +8,6 @@ of the database's newest transactions only some are there. Names of files are ta
 from __future__ import annotations
 
 import os
-import sqlite3
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from claude_syncd.local.database import Database
 
 if TYPE_CHECKING:
     import random
+    import sqlite3
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -153,9 +153,9 @@ def lose_power(life: Life, home: Path, database: Path, chance: random.Random) ->
             path.write_bytes(data[: chance.randint(0, len(data))] if wal else data)
         for folder, _, names in os.walk(home):
             for name in names:
-                path = f"{folder}/{name}"
-                if os.lstat(path).st_ino in unsynced and name != "state.db":
-                    os.truncate(path, 0)
+                written = f"{folder}/{name}"
+                if os.lstat(written).st_ino in unsynced and name != "state.db":
+                    os.truncate(written, 0)
 
     return after
 

@@ -151,7 +151,7 @@ class Machine:
         if power_lost and self._open is not None:
             after = lose_power(self.life, self.home, self.places.database, self.world.chance)
         if self._open is not None:
-            self._open, closing = None, self._open
+            closing, self._open = self._open, None
             self.life.dead = True
             token = RUNNING.set(self.life)
             try:

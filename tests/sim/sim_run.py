@@ -11,7 +11,8 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import sim_crash
@@ -29,7 +30,7 @@ from claude_syncd.local import device as device_file
 from claude_syncd.vault.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 MOST_MACHINES = 5
 
@@ -163,13 +164,20 @@ def installed(plan: Plan, chance: random.Random) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         sim_crash.install(patch)
         for function in (device_file.create, device_file.renewed):
-            patch.setitem(function.__kwdefaults__, "random", chance.randbytes)
+            patch.setitem(_defaults(function), "random", chance.randbytes)
         if plan.settings.packs:
-            patch.setitem(Writer.__init__.__kwdefaults__, "inline_limit", 3000)
-            patch.setitem(Writer.__init__.__kwdefaults__, "pack_limit", 6000)
+            patch.setitem(_defaults(Writer.__init__), "inline_limit", 3000)
+            patch.setitem(_defaults(Writer.__init__), "pack_limit", 6000)
         patch.setattr(compose, "_collect_less_often", lambda: None)
         patch.setattr(merging, "_STALE", -1.0)  # files bear the machine's own time: what a death left locked is stale
         yield
+
+
+def _defaults(function: Callable[..., object]) -> dict[str, Any]:
+    """What its keywords are where a caller leaves them out."""
+    assert isinstance(function, FunctionType)
+    assert function.__kwdefaults__ is not None
+    return function.__kwdefaults__
 
 
 async def _run(loop: SimLoop, folder: Path, plan: Plan) -> Result:

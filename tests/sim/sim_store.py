@@ -74,7 +74,8 @@ class SimStore:
         cloud, weather = self._cloud, self._cloud.weather
         if cloud.chance.random() < weather.arrives_late:
             cloud.faults += 1
-            asyncio.get_running_loop().call_later(cloud.chance.uniform(1, 90), self._arrive, name, bytes(data), if_absent)
+            late = cloud.chance.uniform(1, 90)
+            asyncio.get_running_loop().call_later(late, self._arrive, name, bytes(data), if_absent)
             raise StoreUnavailable("the connection broke while the object was on its way")
         cloud.write(name, bytes(data), if_absent=if_absent)
         await self._return("put", len(data), 0)

@@ -217,10 +217,10 @@ def draw(machine: Machine, chance: random.Random) -> None:
 
 def change_mode(machine: Machine, chance: random.Random) -> None:
     """Permissions and times change, contents do not."""
-    files = sorted(machine.files().items())
-    files = [(rel, p) for rel, p in files if "/conflicts/" not in rel and "/sessions/" not in rel and p.stem not in machine.live]
+    passed_over = ("/conflicts/", "/sessions/", *machine.live)
+    files = [p for rel, p in sorted(machine.files().items()) if not any(part in rel for part in passed_over)]
     if files:
-        _, path = chance.choice(files)
+        path = chance.choice(files)
         path.chmod(chance.choice((0o600, 0o644, 0o755)))
         if chance.random() < 0.3:
             _touch(machine, path)
@@ -314,7 +314,7 @@ def resolve(machine: Machine, chance: random.Random) -> None:
     if not found:
         return
     one = chance.choice(sorted(found, key=lambda f: f.path))
-    keep = chance.choice(("local", "remote", "both"))
+    keep: conflicts.Keep = chance.choice(("local", "remote", "both"))
     kept = machine.places.conflicts / one.path
     content = kept.read_bytes()
     rel = one.path.partition("/")[2]
