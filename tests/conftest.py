@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 for folder in ("servers", "support"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
-_SEED = "CLAUDE_SYNC_SIM_SEED"
+_SEED = "SIMULATION_SEED"
 os.environ.setdefault(_SEED, str(random.SystemRandom().randrange(10**9)))  # other processes of the run have it, too
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sim_run import Result, drawn, loaded, run, shrunk, told
 
-FIRST = int(os.environ["CLAUDE_SYNC_SIM_SEED"])
+FIRST = int(os.environ["SIMULATION_SEED"])
 """Each item begins somewhere else above it (conftest.py); set it to run a failure again."""
 ITEMS = 4
 REGRESSIONS = sorted(Path(__file__).with_name("regressions").glob("*.json"))
