@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import traceback
 from typing import TYPE_CHECKING
@@ -81,6 +82,7 @@ async def check(world: World) -> None:
     _heads(world)
     _reachable(world, fresh)
     _objects(world, fresh)
+    _threads(world, fresh)
     for machine in world.machines:
         for what in machine.site.problems.values():
             world.violation(f"d{machine.number} has a problem: {what}")
@@ -145,6 +147,23 @@ def _reachable(world: World, fresh: Machine) -> None:
     for word in sorted(set(world.written) - world.removed - there):
         history = "it is in the vault" if word in world.in_vault() else "it was never in the vault"
         world.violation(f"{word.decode()} of {world.written[word]} is lost; {history}")
+
+
+def _threads(world: World, fresh: Machine) -> None:
+    """Each session is one thread: of two in one file Claude Code would show one."""
+    for path in sorted((fresh.places.tree / "projects").glob("*/*.jsonl")):
+        last = None
+        for line in path.read_bytes().splitlines():
+            try:
+                fields = json.loads(line)
+            except ValueError:
+                continue
+            if "uuid" not in fields:
+                continue
+            if fields["parentUuid"] != last:
+                world.violation(f"{path.name} holds more than one thread")
+                break
+            last = fields["uuid"]
 
 
 def _objects(world: World, fresh: Machine) -> None:

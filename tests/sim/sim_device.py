@@ -51,7 +51,7 @@ class Machine:
         self.life = Life()
         self.power_lost = False  # how the next death comes
         self.trouble: str | None = None
-        self.live: dict[str, bytes] = {}  # session id -> what its Claude Code has written
+        self.live: dict[Path, bytes] = {}  # a running session's file -> what its Claude Code has written
         self._open: ExitStack | None = None
         self._lived = 0
         self.round: Round

@@ -94,7 +94,7 @@ def converse(machine: Machine, chance: random.Random) -> None:
 def _go_on(machine: Machine, path: Path, chance: random.Random) -> None:
     session = path.stem
     before = path.read_bytes() if path.exists() else b""
-    if session in machine.live and before != machine.live[session]:
+    if before != machine.live.get(path, before):
         machine.world.violation(f"d{machine.number}: the file of a running session was touched: {path.name}")
     added = b"\n" if before and not before.endswith(b"\n") else b""
     where = f"session {session[:8]}"
@@ -109,13 +109,13 @@ def _go_on(machine: Machine, path: Path, chance: random.Random) -> None:
     with path.open("ab") as file:
         file.write(added)
     _touch(machine, path)
-    if session in machine.live:
-        machine.live[session] = before + added
+    if path in machine.live:
+        machine.live[path] = before + added
 
 
 def take_back(machine: Machine, chance: random.Random) -> None:
     """The last rows of a session are removed, as a message that is taken back is."""
-    known = [p for p in _sessions(machine) if p.stem not in machine.live]
+    known = [p for p in _sessions(machine) if p not in machine.live]
     if not known:
         return
     path = chance.choice(known)
@@ -217,7 +217,7 @@ def draw(machine: Machine, chance: random.Random) -> None:
 
 def change_mode(machine: Machine, chance: random.Random) -> None:
     """Permissions and times change, contents do not."""
-    passed_over = ("/conflicts/", "/sessions/", *machine.live)
+    passed_over = ("/conflicts/", "/sessions/", *(p.name for p in machine.live))
     files = [p for rel, p in sorted(machine.files().items()) if not any(part in rel for part in passed_over)]
     if files:
         path = chance.choice(files)
@@ -263,15 +263,15 @@ def move_session(machine: Machine, chance: random.Random) -> None:
     with target.open("ab") as file:
         file.write((b"" if before.endswith(b"\n") else b"\n") + added)
     _touch(machine, target)
-    if path.stem in machine.live:
-        machine.live[path.stem] = target.read_bytes()
+    if machine.live.pop(path, None) is not None:
+        machine.live[target] = target.read_bytes()
 
 
 def sweep(machine: Machine, _chance: random.Random) -> None:
     """Claude Code's cleanup: sessions whose file is older than 30 days are gone, with their side folders."""
     cutoff = machine.world.loop.now_ns() - 30 * DAY
     for path in _sessions(machine):
-        if path.stat().st_mtime_ns >= cutoff or path.stem in machine.live:
+        if path.stat().st_mtime_ns >= cutoff or path in machine.live:
             continue
         gone = [path]
         side = path.with_suffix("")
@@ -292,15 +292,14 @@ def open_session(machine: Machine, chance: random.Random) -> None:
     marker = machine.places.tree / "sessions" / f"{os.getpid()}.json"
     marker.parent.mkdir(exist_ok=True)
     marker.write_text(json.dumps({"pid": os.getpid(), "sessionId": path.stem}))
-    machine.live[path.stem] = path.read_bytes()
+    machine.live[path] = path.read_bytes()
 
 
 def close_session(machine: Machine, _chance: random.Random) -> None:
     """And ended."""
-    for session, content in machine.live.items():
-        found = [p for p in _sessions(machine) if p.stem == session]
-        if content not in [p.read_bytes() for p in found]:
-            machine.world.violation(f"d{machine.number}: the file of the running session {session} was touched")
+    for path, content in machine.live.items():
+        if not path.exists() or path.read_bytes() != content:
+            machine.world.violation(f"d{machine.number}: the file of a running session was touched: {path.name}")
     machine.live.clear()
     (machine.places.tree / "sessions" / f"{os.getpid()}.json").unlink(missing_ok=True)
 
