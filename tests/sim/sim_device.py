@@ -135,6 +135,7 @@ class Machine:
             store = Retrying(counting, attempts=_ATTEMPTS, draw=self.world.cloud.chance.random)
             self.site = stack.enter_context(opened_site(self.places, SETTINGS, Opened(store, counting)))
             self.site.now_ns = self.world.loop.now_ns
+            self.site.monotonic = self.world.loop.time
             stack.enter_context(tidied(self.site))
             self.round = Round(self.site)
             self._open = stack.pop_all()

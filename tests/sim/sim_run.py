@@ -24,8 +24,8 @@ from sim_users import ACTIONS
 from sim_world import World
 
 from claude_syncd.app import compose
-from claude_syncd.engine import merging
 from claude_syncd.engine.round import Direction
+from claude_syncd.local import claude_lock
 from claude_syncd.local import device as device_file
 from claude_syncd.vault.writer import Writer
 
@@ -169,7 +169,7 @@ def installed(plan: Plan, chance: random.Random) -> Iterator[None]:
             patch.setitem(_defaults(Writer.__init__), "inline_limit", 3000)
             patch.setitem(_defaults(Writer.__init__), "pack_limit", 6000)
         patch.setattr(compose, "_collect_less_often", lambda: None)
-        patch.setattr(merging, "_STALE", -1.0)  # files bear the machine's own time: what a death left locked is stale
+        patch.setattr(claude_lock, "STALE", -1.0)  # files bear the machine's own time
         yield
 
 
