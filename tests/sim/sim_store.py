@@ -114,6 +114,9 @@ class SimStore:
         self._cloud.objects.pop(name, None)
         await self._return("delete", 0, 0)
 
+    async def drop_history(self) -> None:
+        """There is none."""
+
     async def close(self) -> None:
         """The objects stay, as they would in any other store."""
 

@@ -113,10 +113,9 @@ def note(site: Site, item: Item, winner: Record) -> None:
     A crash before this is harmless: merging once more gives the same.
     """
     had = item.tracked.base.vector if item.tracked is not None else {}
-    own = (r.vector for r in site.state.newest(item.path) if r.device == site.me)
     base = Base(
         kind=Kind.FILE,
-        vector=join(had, winner.vector, *own),
+        vector=join(had, winner.vector),
         size=winner.size,
         mtime_ns=winner.mtime_ns,
         mode=winner.mode,

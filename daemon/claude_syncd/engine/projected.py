@@ -166,8 +166,8 @@ def read_staged(root: Path, staged: Staged, size: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What became of the file on this disk: its identity, if it was `written`; whether it stands for exactly the
-    version that came in. If not, it is a change on top of that.
+    """What became of the file on this disk: its identity, if it was `written` or got the version's mode; whether
+    it stands for exactly the version that came in. If not, it is a change on top of that.
     """
 
     identity: Identity | None
@@ -202,9 +202,23 @@ def bring(
         identity = found.identity if found is not None else None
         if written:
             identity = put(site, spot, found, after.disk, mtime_ns=version.mtime_ns, mode=version.mode)
+        elif found is not None and found.mode & 0o777 != version.mode & 0o777:
+            set_to = _with_mode_of(site, spot, found, version)
+            written, identity = set_to is not None, set_to or identity
     remember(site, spot, after.memory)
     exact = form_of(site, spot).outward(after.disk) == version.content
     return Brought(identity=identity, written=written, exact=exact)
+
+
+def _with_mode_of(site: Site, spot: Spot, found: Found, version: Version) -> Identity | None:
+    """The file's identity, with the version's mode; None for a link: nothing goes through one. Raises Changed."""
+    applier = site.appliers[spot.root]
+    try:
+        return applier.set_meta(spot.rel, found.identity, mtime_ns=version.mtime_ns, mode=version.mode)
+    except Changed:
+        raise
+    except LocalError:
+        return None
 
 
 def locked(site: Site, spot: Spot) -> AbstractContextManager[None]:

@@ -324,3 +324,25 @@ async def test_broken_lines_come_through_a_fork_as_they_are(pair: Pair) -> None:
     assert files[0] == files[1]
     assert len(files[0]) == 2
     assert sum(content.count(broken) for content in files[0].values()) == 3
+
+
+async def test_what_a_disk_from_a_backup_lacks_is_not_merged_away(vault: Vault, tmp_path: Path) -> None:
+    """Ann published two prompts; her disk is one from before the second, and her state is gone."""
+    ann, bob = Device(vault, tmp_path, "ann"), Device(vault, tmp_path, "bob")
+    prompts = [json.dumps({"display": word, "timestamp": at, "project": "/x"}) + "\n" for at, word in enumerate("ab")]
+    with ann.running(), bob.running():
+        for device in (ann, bob):
+            await device.start()
+        ann.write("history.jsonl", "".join(prompts), age=100)
+        await ann.sync(Direction.PUSH)
+        bob.write("history.jsonl", json.dumps({"display": "d", "timestamp": 9, "project": "/x"}) + "\n", age=50)
+        await bob.sync(Direction.PUSH)
+    for path in ann.places.state.glob("state.db*"):
+        path.unlink()
+    ann.write("history.jsonl", prompts[0], age=200)
+    with ann.running(), bob.running():
+        for device in (ann, bob):
+            await device.start()
+        await settle(ann, bob)
+        kept = "".join(bob.conflicts().values())
+        assert [w for w in "abd" if f'"{w}"' in bob.read("history.jsonl") + kept] == ["a", "b", "d"]

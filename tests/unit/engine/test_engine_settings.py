@@ -63,6 +63,15 @@ async def test_settings_travel_by_key_and_each_device_keeps_its_own(pair: Pair) 
     assert has(ann)["env"] == {"ANN": "1"}
 
 
+async def test_permissions_travel_where_nothing_else_changed(pair: Pair) -> None:
+    ann, bob = pair
+    put(ann, {"model": "opus"})
+    await settle(ann, bob)
+    (ann.places.tree / FILE).chmod(0o640)
+    await settle(ann, bob)
+    assert (bob.places.tree / FILE).stat().st_mode & 0o777 == 0o640
+
+
 async def test_nothing_of_one_machine_is_in_the_vault(pair: Pair) -> None:
     ann, bob = pair
     put(ann, {"model": "a", "env": {"TOKEN": "s3cret"}, "hooks": hook("/opt/x s3cret"), "new": {"password": "s3cret"}})
