@@ -24,7 +24,7 @@ MOST_TURNS = 8
 """So many turns, of one round on each machine, bring any world to rest."""
 
 
-async def rest(world: World) -> int:
+async def rest(world: World, *, compacting: bool) -> int:
     """Everybody stops, the weather clears up; rounds of all machines in turn until a whole turn does nothing. How many
     turns that took.
     """
@@ -39,6 +39,10 @@ async def rest(world: World) -> int:
     for turn in range(1, MOST_TURNS + 1):
         world.loop.skip(120.0)  # torn lines are taken once nobody has written for a while
         results = [await _turn(machine) for machine in world.machines]
+        if compacting:
+            for machine in world.machines:
+                machine.compact(now=turn == 1)
+                await machine.finish()
         if not any(results):
             return turn
     for machine in world.machines:

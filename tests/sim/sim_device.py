@@ -8,7 +8,7 @@ import shutil
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sim_crash import RUNNING, Killed, Life, lose_power
@@ -18,6 +18,7 @@ from claude_syncd import config
 from claude_syncd.app.compose import opened_site, tidied
 from claude_syncd.core.safety import RootIdentity
 from claude_syncd.crypto.keys import save_keys
+from claude_syncd.engine.compact import Compactor
 from claude_syncd.engine.round import Direction, Round
 from claude_syncd.errors import Held, SyncError
 from claude_syncd.local import device as device_file
@@ -28,6 +29,8 @@ from claude_syncd.store.open import Opened
 from claude_syncd.store.retry import Retrying
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from sim_world import World
 
     from claude_syncd.core.status import RunResult
@@ -78,19 +81,31 @@ class Machine:
     def begin(self, direction: Direction) -> None:
         """Start a round; it goes on while others act."""
         if not self.busy:
-            self.task = asyncio.get_running_loop().create_task(self._attempt(direction))
+            self.world.count("rounds")
+            self.task = asyncio.get_running_loop().create_task(self._guarded(self.sync(direction)))
+
+    def compact(self, *, now: bool) -> None:
+        """Have the daemon keep its area small: do what is due, or write a checkpoint `now`."""
+        if not self.busy and self.running:
+            self.task = asyncio.get_running_loop().create_task(self._guarded(self._compact(now=now)))
+
+    async def _compact(self, *, now: bool) -> None:
+        compactor = Compactor(self.site, self.round.between_rounds, self.round.outbox)
+        if now:
+            await compactor.compact()
+            self.world.count("checkpoints")
+        await compactor.work()
 
     async def finish(self) -> None:
         """Wait for the round that is under way."""
         if self.task is not None:
             await self.task
 
-    async def _attempt(self, direction: Direction) -> None:
-        """What the daemon does when it is due."""
+    async def _guarded(self, work: Coroutine[Any, Any, object]) -> None:
+        """Work as the daemon does it: what goes wrong in passing is noted and tried again some time."""
         RUNNING.set(self.life)
-        self.world.count("rounds")
         try:
-            await self.sync(direction)
+            await work
         except Killed:
             self.world.count("crashes")
         except Held:

@@ -55,6 +55,7 @@ class Settings:
     conditional: bool = True
     packs: bool = False  # small limits, so that pushes go in packs
     months: bool = False
+    compaction: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ _FAULTS = {"offline": 2, "online": 4}
 _CRASHES = {"doom": 6, "kill": 1, "power": 2}
 _COPIES = {"backup": 2, "restore state": 1, "restore machine": 1, "clone": 1, "lose state": 1}
 _MONTHS = {"weeks": 2, "sweep": 2}
+_COMPACTION = {"compact": 6, "tidy": 4}
+_BOTH = {"half a year": 1}
 
 
 def drawn_settings(seed: int) -> Settings:
@@ -113,6 +116,7 @@ def drawn_settings(seed: int) -> Settings:
         conditional=copies or chance.random() < 0.6,  # copies are told apart by the condition alone
         packs=chance.random() < 0.3,
         months=chance.random() < 0.3,
+        compaction=chance.random() < 0.4,
     )
 
 
@@ -125,6 +129,8 @@ def drawn(seed: int, settings: Settings | None = None) -> Plan:
         (settings.crashes, _CRASHES),
         (settings.copies, _COPIES),
         (settings.months, _MONTHS),
+        (settings.compaction, _COMPACTION),
+        (settings.months and settings.compaction, _BOTH),
     ):
         if wanted:
             weights |= more
@@ -188,7 +194,7 @@ async def _run(loop: SimLoop, folder: Path, plan: Plan) -> Result:
             if world.violations:
                 break
         else:
-            turns = await rest(world)
+            turns = await rest(world, compacting=plan.settings.compaction)
             world.counts["turns"] = turns
             if not world.violations:
                 await check(world)
@@ -222,6 +228,11 @@ async def _take(world: World, step: Step) -> None:
             await asyncio.sleep(chance.choice((5.0, 70.0, 600.0)))
         case "weeks":
             await asyncio.sleep(chance.uniform(5, 40) * 86_400)
+        case "compact" | "tidy":
+            machine.compact(now=step.kind == "compact")
+            await asyncio.sleep(chance.choice((0.0, 0.5, 2.0)))
+        case "half a year":
+            await _half_a_year(world, machine)
         case "restart":
             await machine.stop()
         case "offline" | "online":
@@ -237,6 +248,21 @@ async def _take(world: World, step: Step) -> None:
             machine.power_lost = True
         case _:
             await _copied(world, machine, step.kind, chance)
+
+
+async def _half_a_year(world: World, machine: Machine) -> None:
+    """One machine lies in a drawer while the others go on."""
+    await machine.stop()
+    machine.online = False
+    for _ in range(7):
+        await asyncio.sleep(30 * 86_400)
+        for other in world.machines:
+            if other is not machine and not other.life.dead:
+                await other.finish()
+                other.begin(Direction.SYNC)
+                await other.finish()
+                other.compact(now=False)
+                await other.finish()
 
 
 async def _copied(world: World, machine: Machine, kind: str, chance: random.Random) -> None:

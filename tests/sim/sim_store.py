@@ -44,7 +44,7 @@ class Cloud:
     weather: Weather
     objects: dict[str, bytes] = field(default_factory=dict)
     since: dict[str, float] = field(default_factory=dict)
-    unread: list[str] = field(default_factory=list)  # names of new objects, for who looks into them
+    unread: list[tuple[str, bytes]] = field(default_factory=list)  # new objects, for who looks into them
     requests: int = 0
     faults: int = 0
 
@@ -53,7 +53,7 @@ class Cloud:
             raise AlreadyExists(f"{name} exists already")
         self.objects[name] = data
         self.since[name] = asyncio.get_running_loop().time()
-        self.unread.append(name)
+        self.unread.append((name, data))
 
 
 class SimStore:

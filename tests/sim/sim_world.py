@@ -73,9 +73,8 @@ class World:
 
     def in_vault(self) -> set[bytes]:
         """Every word that is in an object of the vault, or was."""
-        for name in self.cloud.unread:
-            data = self.cloud.objects.get(name)
-            if data is None or layout.parse(name).type is layout.Type.ROSTER:
+        for name, data in self.cloud.unread:
+            if layout.parse(name).type is layout.Type.ROSTER:
                 continue
             for number, info in enumerate(codec.open_blobs(KEYS, name, data)):
                 sealed = data[info.offset : info.offset + info.length]
