@@ -26,6 +26,7 @@ class SimLoop(VirtualTimeLoop):
 
     def __init__(self, pause: Callable[[], float]) -> None:
         super().__init__()
+        self._clock_resolution = 1e-6  # months are more than a float has room for beside nanoseconds
         self._pause = pause
 
     def now_ns(self) -> int:

@@ -39,6 +39,7 @@ class Life:
         self.doom: int | None = None
         self.dead = False
         self.unsynced: set[int] = set()  # inodes
+        self.durable = 0  # bytes of the database's log of transactions
         self.where = ""
 
     def point(self, where: str) -> None:
@@ -71,6 +72,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, name, _between(name, getattr(syscalls, name)))
     patch.setattr(os, "fsync", _fsync)
     patch.setattr(Database, "transaction", _transaction(Database.transaction))
+    patch.setattr(Database, "set_meta_durably", _durably(Database.set_meta_durably))
     patch.setattr(apply, "sync_filesystem", _sync_filesystem)
 
 
@@ -140,6 +142,16 @@ def _transaction(original: Callable[[Database], Any]) -> Callable[[Database], An
     return transaction
 
 
+def _durably(original: Callable[[Database, str, str | None], None]) -> Callable[[Database, str, str | None], None]:
+    def set_meta_durably(self: Database, key: str, value: str | None) -> None:
+        original(self, key, value)
+        life = RUNNING.get()
+        if life is not None:
+            life.durable = _files_of(self._path)[1].stat().st_size
+
+    return set_meta_durably
+
+
 def lose_power(life: Life, home: Path, database: Path, chance: random.Random) -> Callable[[], None]:
     """What the disk loses. Call before the database is closed, and what this returns after that."""
     kept = {path: path.read_bytes() for path in _files_of(database) if path.exists()}
@@ -150,7 +162,8 @@ def lose_power(life: Life, home: Path, database: Path, chance: random.Random) ->
             path.unlink(missing_ok=True)
         for path, data in kept.items():
             wal = path.name.endswith("-wal")
-            path.write_bytes(data[: chance.randint(0, len(data))] if wal else data)
+            kept_of_it = chance.randint(min(life.durable, len(data)), len(data)) if wal else len(data)
+            path.write_bytes(data[:kept_of_it])
         for folder, _, names in os.walk(home):
             for name in names:
                 written = f"{folder}/{name}"
