@@ -70,15 +70,21 @@ def _adopt(site: Site, items: list[Item]) -> None:
             continue
         if winner is not None:
             evicted = winner.kind is Kind.FILE and item.found is None
-            tracked.append((item.path, _tracked(site, item, winner, identity_of(item), evicted=evicted)))
+            tracked.append(
+                (item.path, _tracked(item, winner, identity_of(item), _where(site, winner), evicted=evicted))
+            )
     site.state.track(tracked)
 
 
+def _where(site: Site, winner: Record) -> tuple[Slice, ...]:
+    return site.state.slices(winner.path, winner.device) if winner.kind is Kind.FILE else ()
+
+
 def _tracked(
-    site: Site,
     item: Item,
     winner: Record,
     identity: Identity | None,
+    slices: tuple[Slice, ...],
     *,
     local_mode: int | None = None,
     evicted: bool = False,
@@ -94,7 +100,6 @@ def _tracked(
     )
     if local_mode is None:
         local_mode = item.found.mode if item.found is not None else 0
-    slices = site.state.slices(winner.path, winner.device) if winner.kind is Kind.FILE else ()
     return Tracked(base=base, identity=identity, local_mode=local_mode, slices=slices)
 
 
@@ -150,7 +155,8 @@ async def _download(site: Site, items: list[Item], done: Pulled) -> None:
             )
 
     try:
-        await together(begin(), receive(), finish())
+        with site.reader.keeping_a_pack():
+            await together(begin(), receive(), finish())
     finally:
         for batch in under_way:
             discard(batch.fetches)  # a cut-off pull leaves no temporary files; there is nobody left to wait for
@@ -183,13 +189,14 @@ def _start(site: Site, batch: _Batch, done: Pulled) -> None:
             _set_meta(site, item, done)
         else:
             wanted[item.spot.root].append(item)
+    slices = site.state.slices_of_many([_winner(i) for chosen in wanted.values() for i in chosen])
     for root, chosen in wanted.items():
         for item, staged in zip(chosen, site.appliers[root].stage_all([i.spot.rel for i in chosen]), strict=True):
             if isinstance(staged, SyncError):
                 _failed(site, item.path, staged, done)
                 continue
             winner = _winner(item)
-            one = Fetch(item.path, winner, site.state.slices(winner.path, winner.device), staged)
+            one = Fetch(item.path, winner, slices[winner.path, winner.device], staged)
             batch.fetches.append(one)
             batch.started.append(item)
             one.have = _common(item, one.slices)
@@ -238,7 +245,7 @@ def _finish(site: Site, batch: _Batch, done: Pulled) -> None:
             if isinstance(result, SyncError):
                 _failed(site, item.path, result, done)
                 continue
-            tracked.append((item.path, _tracked(site, item, one.record, result, local_mode=one.record.mode)))
+            tracked.append((item.path, _tracked(item, one.record, result, one.slices, local_mode=one.record.mode)))
             site.problems.pop(f"apply:{item.path}", None)
             done.downloaded += 1
         site.state.track(tracked)
@@ -257,7 +264,7 @@ def _set_meta(site: Site, item: Item, done: Pulled) -> None:
     except LocalError as error:
         _failed(site, item.path, error, done)
         return
-    site.state.track([(item.path, _tracked(site, item, winner, identity, local_mode=winner.mode))])
+    site.state.track([(item.path, _tracked(item, winner, identity, _where(site, winner), local_mode=winner.mode))])
     done.downloaded += 1
 
 
@@ -269,7 +276,7 @@ def _remove(site: Site, items: list[Item], done: Pulled) -> None:
         except LocalError as error:
             _failed(site, item.path, error, done)
             continue
-        site.state.track([(item.path, _tracked(site, item, _winner(item), None))])
+        site.state.track([(item.path, _tracked(item, _winner(item), None, _where(site, _winner(item))))])
         done.deleted += 1
 
 

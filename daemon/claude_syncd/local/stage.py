@@ -10,14 +10,26 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from claude_syncd.errors import Changed
-from claude_syncd.local.beneath import STAGED_PREFIX, identity_of, open_file, opened_folder, opened_root, parts_of
+from claude_syncd.local.beneath import (
+    STAGED_PREFIX,
+    fsync,
+    identity_of,
+    open_file,
+    opened_folder,
+    opened_root,
+    parts_of,
+)
 from claude_syncd.local.reading import read_chunks
 from claude_syncd.local.refusal import refused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from claude_syncd.core.model import Identity
+
 _NO_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
+
+_LATEST_NS = 2**63 - 1  # of the year 2262; a time from a vault may be anything
 
 
 def staged_name() -> str:
@@ -39,7 +51,7 @@ class Staged:
         self._root = root
         self._hash = hashlib.sha256()
         self._hashed: int | None = 0  # so far everything was written in order; None: it was not
-        self._digest = ""
+        self._whole = False
         self._gone = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd: int | None = os.open(self.name, flags, 0o600, dir_fd=folder_fd)
@@ -83,22 +95,29 @@ class Staged:
                 os.close(source_fd)
 
     def sha256(self) -> str:
-        """SHA-256 (hex) of what was written; nothing can be written afterwards, and no descriptor stays open."""
-        if self._fd is not None:
-            fd, self._fd = self._fd, None
+        """SHA-256 (hex) of what was written; nothing can be written afterwards."""
+        if not self._whole:
+            fd = self._open_fd()
+            self._whole = True
             with refused("read", self._root, self.path):
-                try:
-                    size = os.fstat(fd).st_size
-                    if self._hashed == size:
-                        self._digest = self._hash.hexdigest()
-                    else:
-                        whole = hashlib.sha256()
-                        for data in read_chunks(fd, 0, size):
-                            whole.update(data)
-                        self._digest = whole.hexdigest()
-                finally:
-                    os.close(fd)
-        return self._digest
+                size = os.fstat(fd).st_size
+                if self._hashed != size:
+                    self._hash = hashlib.sha256()
+                    for data in read_chunks(fd, 0, size):
+                        self._hash.update(data)
+        return self._hash.hexdigest()
+
+    def finish(self, mtime_ns: int, mode: int, *, durable: bool) -> Identity:
+        """Give it its time and permission bits, and close it; `durable`: bring it to the disk first. Raises OSError."""
+        fd, self._whole = self._fd, True
+        if fd is None:
+            raise Changed(f"{self.path} is already complete")
+        set_meta(fd, mtime_ns, mode)
+        if durable:
+            fsync(fd)
+        identity = identity_of(os.fstat(fd))
+        self.close()
+        return identity
 
     def close(self) -> None:
         """Give back the descriptor; nothing can be written afterwards."""
@@ -121,9 +140,19 @@ class Staged:
                 os.unlink(self.name, dir_fd=folder_fd)
 
     def _open_fd(self) -> int:
-        if self._fd is None:
+        if self._fd is None or self._whole:
             raise Changed(f"{self.path} is already complete")
         return self._fd
+
+
+def set_meta(file_fd: int, mtime_ns: int, mode: int) -> None:
+    """Set an open file's time, in ns, cut to what file systems can hold, and its permission bits. Raises OSError.
+
+    The time first: a process that dies in between is told by the mode that the file is not done yet.
+    """
+    mtime_ns = min(max(mtime_ns, 0), _LATEST_NS)
+    os.utime(file_fd, ns=(mtime_ns, mtime_ns))
+    os.fchmod(file_fd, (mode & 0o777) | 0o600)
 
 
 def _copy_range(source_fd: int, target_fd: int, length: int) -> int:

@@ -160,6 +160,22 @@ class State(Versions, Outgoing):
             rows = self.rows("SELECT slices FROM records WHERE path=? AND device=?", (path, device))
             return self.unpack_slices(rows[0][0]) if rows else ()
 
+    def slices_of_many(self, records: Sequence[Record]) -> dict[tuple[str, str], tuple[Slice, ...]]:
+        """`slices` for the path and device of each of `records`, by both."""
+        found: dict[tuple[str, str], tuple[Slice, ...]] = {(r.path, r.device): () for r in records}
+        paths = [r.path for r in records]
+        for first in range(0, len(paths), _AT_ONCE):
+            some = paths[first : first + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            with self._lock:
+                for path, device, packed in self.rows(
+                    f"SELECT path, device, slices FROM records WHERE path IN ({marks})",  # noqa: S608 - only marks
+                    some,
+                ):
+                    if (str(path), str(device)) in found:
+                        found[str(path), str(device)] = self.unpack_slices(packed)
+        return found
+
     def slices_of(self, record: Record) -> tuple[Slice, ...]:
         """Where the content of that very record lies, be it its device's newest or a superseded one; empty where it is
         not known any more.
@@ -230,27 +246,22 @@ class State(Versions, Outgoing):
 
     def track(self, items: Iterable[tuple[str, Tracked]], *, finished: bool = True) -> None:
         """Move bases. With `finished` their paths are no longer todo."""
+        items = list(items)
         with self.transaction() as db:
-            for path, t in items:
-                identity = msgspec.msgpack.encode(t.identity) if t.identity is not None else None
-                db.execute(
-                    "INSERT OR REPLACE INTO base VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+            db.executemany(
+                "INSERT OR REPLACE INTO base VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
                     (
                         *(path, path.rpartition("/")[0], str(t.base.kind), msgspec.json.encode(t.base.vector)),
-                        *(
-                            t.base.size,
-                            t.base.mtime_ns,
-                            t.base.mode,
-                            t.base.sha256,
-                            int(t.base.evicted),
-                            identity,
-                            t.local_mode,
-                        ),
-                        self.pack_slices(db, t.slices),
-                    ),
-                )
-                if finished:
-                    db.execute("DELETE FROM todo WHERE path=?", (path,))
+                        *(t.base.size, t.base.mtime_ns, t.base.mode, t.base.sha256, int(t.base.evicted)),
+                        msgspec.msgpack.encode(t.identity) if t.identity is not None else None,
+                        *(t.local_mode, self.pack_slices(db, t.slices)),
+                    )
+                    for path, t in items
+                ),
+            )
+            if finished:
+                db.executemany("DELETE FROM todo WHERE path=?", ((path,) for path, _ in items))
 
     def identities(self, folder: str) -> dict[str, Identity | None]:
         """The files right in the portable folder that should be on this disk, with their identities."""

@@ -21,12 +21,14 @@ class Unsupported(Exception):
     """This system or file system has no such call."""
 
 
+def can_sync_filesystem() -> bool:
+    """Whether this system has `sync_filesystem`."""
+    return hasattr(_LIBC, "syncfs")
+
+
 def sync_filesystem(folder_fd: int) -> None:
-    """Make everything that was written to the file system of `folder_fd` durable. Raises OSError, Unsupported."""
-    call = getattr(_LIBC, "syncfs", None)
-    if call is None:
-        raise Unsupported
-    if call(ctypes.c_int(folder_fd)) != 0:
+    """Make everything that was written to the file system of `folder_fd` durable. Raises OSError."""
+    if _LIBC.syncfs(ctypes.c_int(folder_fd)) != 0:
         raise _last_error()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from claude_syncd.errors import FormatError, IntegrityError
@@ -14,7 +15,7 @@ from claude_syncd.vault.area import Area, areas
 from claude_syncd.vault.memory import Budget, ByteCache
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from claude_syncd.core.model import RosterEntry
@@ -55,6 +56,7 @@ class Reader:
         self._parallel = parallel
         self._memory = Budget(_MEMORY)
         self._objects = ByteCache(cache_bytes)
+        self._packs: ByteCache | None = None
         self._indexes: OrderedDict[str, tuple[codec.BlobInfo, ...]] = OrderedDict()
 
     async def log_entry(self, device: str, seq: int) -> codec.OpenedLog:
@@ -109,12 +111,23 @@ class Reader:
 
         await together(*(work() for _ in range(min(self._parallel, len(todo)))))
 
+    @contextmanager
+    def keeping_a_pack(self) -> Iterator[None]:
+        """While many blobs are asked for in portions: the last pack that came whole stays for the next portion."""
+        self._packs = ByteCache(MAX_OBJECT)
+        try:
+            yield
+        finally:
+            self._packs = None
+
     async def _fetch(self, name: str, numbers: list[int], take: Take) -> None:
         """Hand over the wanted blobs of one object."""
         kind = layout.parse(name).type
         blobs = self._indexes.get(name)
         if blobs is not None:
             held = self._objects.get(name)
+            if held is None and self._packs is not None:
+                held = self._packs.get(name)
             if held is not None:
                 await self._open(name, numbers, blobs, held, 0, take)
                 return
@@ -131,6 +144,8 @@ class Reader:
                 self._remember(name, blobs)
                 if kind is layout.Type.LOG:
                     self._objects.put(name, data)
+                elif self._packs is not None:
+                    self._packs.put(name, data)
                 await self._open(name, numbers, blobs, data, 0, take)
             return
         _check(name, numbers, blobs)

@@ -363,7 +363,9 @@ applier = Applier(mount, Trash(Path(sys.argv[2])))
 staged = applier.stage("f")
 staged.sha256()
 now = look(mount, "f").identity
-subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
+# Over itself: a mount with a file open for writing, like the staged one, can't be made read-only.
+subprocess.run(["mount", "--bind", str(mount), str(mount)], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", str(mount)], check=True)
 def told(call):
     try:
         call()

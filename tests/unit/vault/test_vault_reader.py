@@ -107,6 +107,19 @@ async def test_a_pack_that_is_wanted_whole_is_one_get(
     assert store.snapshot().get == 1
 
 
+async def test_a_pack_that_is_wanted_in_portions_is_one_get(
+    reader: Reader, store: Counting, memory: MemoryStore, keys: VaultKeys
+) -> None:
+    plains = noise(62, 1 << 19)
+    name = put_pack(memory, keys, plains)
+    with reader.keeping_a_pack():
+        assert len(await read(reader, {name: range(31)})) == 31
+        assert len(await read(reader, {name: range(31, 62)})) == 31
+    assert store.snapshot().get == 1
+    assert len(await read(reader, {name: [0]})) == 1
+    assert store.snapshot().get == 2  # it is not held for longer
+
+
 async def test_a_few_blobs_of_a_pack_cost_little_more_than_themselves(
     reader: Reader, store: Counting, memory: MemoryStore, keys: VaultKeys
 ) -> None:
