@@ -186,7 +186,30 @@ def test_devices_are_listed_and_renamed(served: Desk) -> None:
     names = [device["name"] for device in served.ctl("devices", "list", "--json").json["devices"]]
     assert names == ["tower", "desktop"]
     assert served.ctl("devices", "rename", "a\nb").code == 2
-    assert served.ctl("devices", "remove", "tower").err.startswith("error: devices remove is not in this release yet")
+
+
+def test_a_device_is_removed_when_nobody_says_no(served: Desk) -> None:
+    assert served.ctl("devices", "remove", "desktop").code == 2
+    removed = served.ctl("devices", "remove", "desktop", "--yes")
+    assert removed.out == "removed desktop; 2 versions that only it held came to this one\n"
+    assert served.ctl("devices", "remove", "desktop", "--yes", "--json").json["published"] == 2
+    assert served.ctl("devices", "remove", "nobody", "-y").err.startswith("error: no device is called nobody\nhint: ")
+    assert served.ctl("devices", "remove", "-y").code == 2
+
+
+def test_a_check_says_what_is_wrong_and_fails(served: Desk) -> None:
+    sound = served.ctl("check")
+    assert sound.code == 0
+    assert sound.out == (
+        "looked at 12 objects\n1 object (2.0 kB) that nothing names will be deleted\nnothing is wrong\n"
+    )
+    bad = served.ctl("check", "--read-data")
+    assert bad.code == 1
+    assert "3 versions of files have the right hash" in bad.out
+    assert bad.err.startswith("devices/x/packs/y: it was altered\nerror: something is wrong with the vault\nhint: ")
+    told = served.ctl("check", "--read-data", "--json")
+    assert told.code == 1
+    assert told.json["findings"] == [{"object": "devices/x/packs/y", "problem": "it was altered"}]
 
 
 def test_many_at_once(served: Desk) -> None:

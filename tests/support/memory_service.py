@@ -9,14 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claude_syncd import errors
-from claude_syncd.control.messages import ConflictDetail, ForgetAnswer, LogAnswer, RestoreAnswer, RestoreFailure
+from claude_syncd.control.messages import (
+    ConflictDetail,
+    ForgetAnswer,
+    LogAnswer,
+    RemoveAnswer,
+    RestoreAnswer,
+    RestoreFailure,
+)
 from claude_syncd.core.status import (
     ApprovalInfo,
     Change,
+    CheckReport,
     ConflictInfo,
     DeviceInfo,
     DiffLine,
     FileVersions,
+    Finding,
     Pending,
     Problem,
     Progress,
@@ -34,10 +43,12 @@ if TYPE_CHECKING:
 
     from claude_syncd.control.messages import (
         ApproveRequest,
+        CheckRequest,
         ForgetRequest,
         Keep,
         Kind,
         LogRequest,
+        RemoveRequest,
         RestoreRequest,
         RunRequest,
     )
@@ -222,6 +233,17 @@ class MemoryService:
 
     async def rename_device(self, name: str) -> None:
         self.name = name
+
+    async def remove_device(self, request: RemoveRequest) -> RemoveAnswer:
+        if request.device not in {OTHER, "desktop"}:
+            raise errors.UsageError(f"no device is called {request.device}", hint="see `claude-syncctl devices`")
+        return RemoveAnswer(removed=OTHER, published=2, devices=(await self.devices())[:1])
+
+    async def check(self, request: CheckRequest) -> CheckReport:
+        bad = Finding(object="devices/x/packs/y", problem="it was altered")
+        if not request.read_data:
+            return CheckReport(objects=12, spare_objects=1, spare_bytes=2048)
+        return CheckReport(objects=12, files=3, bytes_read=4096, findings=[bad])
 
     async def poke(self) -> None:
         self.pokes += 1

@@ -28,16 +28,28 @@ if TYPE_CHECKING:
     from claude_syncd.config import Settings
     from claude_syncd.control.messages import (
         ApproveRequest,
+        CheckRequest,
         ForgetAnswer,
         ForgetRequest,
         Keep,
         Kind,
         LogRequest,
+        RemoveAnswer,
+        RemoveRequest,
         RestoreAnswer,
         RestoreRequest,
         RunRequest,
     )
-    from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+    from claude_syncd.core.status import (
+        ApprovalInfo,
+        CheckReport,
+        ConflictInfo,
+        DeviceInfo,
+        DiffLine,
+        Progress,
+        RunResult,
+        Status,
+    )
 
 _T = TypeVar("_T")
 
@@ -177,3 +189,11 @@ class OneShotService:
     def rename_device(self, name: str) -> None:
         """See OneShot."""
         self._with(lambda _, service: service.rename_device(name))
+
+    def remove_device(self, request: RemoveRequest) -> RemoveAnswer:
+        """See OneShot."""
+        return self._with(lambda _, service: service.remove_device(request))
+
+    def check(self, request: CheckRequest) -> CheckReport:
+        """See OneShot."""
+        return self._with(lambda _, service: service.check(request))

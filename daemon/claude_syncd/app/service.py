@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claude_syncd.control.messages import ConflictDetail, ForgetAnswer, LogAnswer, RestoreAnswer, RestoreFailure
+from claude_syncd.control.messages import (
+    ConflictDetail,
+    ForgetAnswer,
+    LogAnswer,
+    RemoveAnswer,
+    RestoreAnswer,
+    RestoreFailure,
+)
 from claude_syncd.core.portable import Root, encode_key
-from claude_syncd.engine import approvals, forget, report, restore, versions
+from claude_syncd.engine import approvals, check, forget, removal, report, restore, versions
 from claude_syncd.engine import conflicts as kept
 from claude_syncd.engine.round import Direction, Limits
 from claude_syncd.errors import LocalError, StoreUnavailable, UsageError
@@ -19,14 +26,25 @@ if TYPE_CHECKING:
 
     from claude_syncd.control.messages import (
         ApproveRequest,
+        CheckRequest,
         ForgetRequest,
         Keep,
         Kind,
         LogRequest,
+        RemoveRequest,
         RestoreRequest,
         RunRequest,
     )
-    from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+    from claude_syncd.core.status import (
+        ApprovalInfo,
+        CheckReport,
+        ConflictInfo,
+        DeviceInfo,
+        DiffLine,
+        Progress,
+        RunResult,
+        Status,
+    )
     from claude_syncd.engine.site import Site
     from claude_syncd.engine.supervisor import Supervisor
 
@@ -170,6 +188,18 @@ class DaemonService:
         path = self._site.places.device
         device = await self._site.off_loop(device_file.load, path)
         await self._site.off_loop(device_file.save, path, device_file.renamed(device, cleaned))
+
+    async def remove_device(self, request: RemoveRequest) -> RemoveAnswer:
+        """See Service."""
+        device = await self._site.off_loop(removal.meant, self._site, request.device)
+        await self._supervisor.prepare()
+        published = await removal.remove(self._supervisor.round, device)
+        self._supervisor.poke()
+        return RemoveAnswer(removed=device, published=published, devices=await self.devices())
+
+    async def check(self, request: CheckRequest) -> CheckReport:
+        """See Service."""
+        return await check.check(self._site, read_data=request.read_data)
 
     async def poke(self) -> None:
         """See Service."""

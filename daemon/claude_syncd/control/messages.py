@@ -183,6 +183,28 @@ class ForgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
     pending: bool = False
 
 
+class RemoveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take a device (name or id) out of the vault."""
+
+    device: NameText
+
+
+class RemoveAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The device that was removed, how many versions this one has published in its place, and the devices that are
+    left.
+    """
+
+    removed: str
+    published: int
+    devices: list[DeviceInfo]
+
+
+class CheckRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Verify the vault; with `read_data` every byte of it."""
+
+    read_data: bool = False
+
+
 class DevicesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The devices of the vault."""
 

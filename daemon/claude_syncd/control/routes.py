@@ -15,6 +15,7 @@ from claude_syncd.control.messages import (
     ApprovalsAnswer,
     ApprovedAnswer,
     ApproveRequest,
+    CheckRequest,
     ConflictDetail,
     ConflictsAnswer,
     DevicesAnswer,
@@ -24,6 +25,8 @@ from claude_syncd.control.messages import (
     LogAnswer,
     LogRequest,
     PauseRequest,
+    RemoveAnswer,
+    RemoveRequest,
     RenameRequest,
     ResolvedAnswer,
     ResolveRequest,
@@ -32,7 +35,7 @@ from claude_syncd.control.messages import (
     ResumeRequest,
     RunRequest,
 )
-from claude_syncd.core.status import RunResult, Status
+from claude_syncd.core.status import CheckReport, RunResult, Status
 from claude_syncd.errors import SyncError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ _log_decoder = msgspec.json.Decoder(LogRequest)
 _restore_decoder = msgspec.json.Decoder(RestoreRequest)
 _forget_decoder = msgspec.json.Decoder(ForgetRequest)
 _rename_decoder = msgspec.json.Decoder(RenameRequest)
+_remove_decoder = msgspec.json.Decoder(RemoveRequest)
+_check_decoder = msgspec.json.Decoder(CheckRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,14 @@ async def _devices(ask: Ask) -> DevicesAnswer:
 async def _rename(ask: Ask) -> DevicesAnswer:
     await ask.service.rename_device((await ask.body(_rename_decoder)).name)
     return DevicesAnswer(devices=await ask.service.devices())
+
+
+async def _remove(ask: Ask) -> RemoveAnswer:
+    return await ask.service.remove_device(await ask.body(_remove_decoder))
+
+
+async def _check(ask: Ask) -> CheckReport:
+    return await ask.service.check(await ask.body(_check_decoder))
 
 
 async def _poke(ask: Ask) -> None:
@@ -303,6 +316,24 @@ ROUTES: tuple[Route, ...] = (
         _rename,
         body=RenameRequest,
         answers=(DevicesAnswer,),
+    ),
+    Route(
+        "removeDevice",
+        "POST",
+        "/v1/devices/remove",
+        "Take another device out of the vault",
+        _remove,
+        body=RemoveRequest,
+        answers=(RemoveAnswer,),
+    ),
+    Route(
+        "check",
+        "POST",
+        "/v1/check",
+        "Verify the vault, object by object",
+        _check,
+        body=CheckRequest,
+        answers=(CheckReport,),
     ),
     Route("poke", "POST", "/v1/poke", "Something changed: push it without waiting for quiet", _poke),
     Route("events", "GET", "/v1/events", "What happens, as it happens", _events, events=("progress", "status")),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from claude_syncd.control.messages import (
         ApproveRequest,
+        CheckRequest,
         ConflictDetail,
         ForgetAnswer,
         ForgetRequest,
@@ -16,11 +17,22 @@ if TYPE_CHECKING:
         Kind,
         LogAnswer,
         LogRequest,
+        RemoveAnswer,
+        RemoveRequest,
         RestoreAnswer,
         RestoreRequest,
         RunRequest,
     )
-    from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, Progress, RunResult, Status
+    from claude_syncd.core.status import (
+        ApprovalInfo,
+        CheckReport,
+        ConflictInfo,
+        DeviceInfo,
+        DiffLine,
+        Progress,
+        RunResult,
+        Status,
+    )
 
 
 class Service(Protocol):
@@ -92,6 +104,16 @@ class Service(Protocol):
 
     async def rename_device(self, name: str) -> None:
         """Name this device anew; others see it with its next push."""
+        ...
+
+    async def remove_device(self, request: RemoveRequest) -> RemoveAnswer:
+        """Take another device out of the vault, when what only it held is published by this one. UsageError: no such
+        device, or this one.
+        """
+        ...
+
+    async def check(self, request: CheckRequest) -> CheckReport:
+        """Verify the vault, object by object. Findings are no error."""
         ...
 
     async def poke(self) -> None:
@@ -172,4 +194,12 @@ class OneShot(Protocol):
 
     def rename_device(self, name: str) -> None:
         """Name this device anew."""
+        ...
+
+    def remove_device(self, request: RemoveRequest) -> RemoveAnswer:
+        """Take another device out of the vault."""
+        ...
+
+    def check(self, request: CheckRequest) -> CheckReport:
+        """Verify the vault."""
         ...

@@ -27,7 +27,7 @@ DEAD_FLOOR = 16 * 1024 * 1024
 """Less than so many dead bytes are not worth the work, however few are alive."""
 GRACE = DAY + AWAY
 """What a checkpoint replaces is deleted so much later: a reader may be on its way to it. A clock that jumps ahead
-hurries elapsed time by a day; a full one is left then.
+hurries elapsed time by AWAY; a full day is left then.
 """
 FENCED = 180 * DAY
 """A device that was silent for so long is not waited for."""

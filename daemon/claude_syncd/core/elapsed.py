@@ -1,8 +1,8 @@
 """Time as this device has lived through it: what a wall clock that jumps can't hurry. Pure.
 
 Counted are the seconds that the program ran, by a clock that never jumps, and for each time that it did not run what
-the wall clock has gone on beyond anything it ever showed, but a day at the most. So a false jump hurries it by a day,
-and one that goes to and fro counts once. It may well fall behind; what waits for it only waits longer.
+the wall clock has gone on beyond anything it ever showed, but six hours at the most. So a false jump hurries it by
+those, and one that goes to and fro counts once. It may well fall behind; what waits for it only waits longer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 DAY = 86_400
-AWAY = DAY
+AWAY = 6 * 3600
 """Seconds that one absence counts at the most."""
 
 

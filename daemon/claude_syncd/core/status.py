@@ -195,3 +195,25 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     bytes_done: int = 0
     bytes_total: int = 0
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is wrong with an object of the vault, or a version of a path in it."""
+
+    object: str
+    problem: str
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check of the vault looked at and found. `files` versions of files were read whole and had the right hash;
+    0 where only the objects were looked at. Nothing names the `spare` objects: they are left from work that was cut
+    off, or wait to be deleted. `more`: findings beyond those listed.
+    """
+
+    objects: int
+    files: int = 0
+    bytes_read: int = 0
+    spare_objects: int = 0
+    spare_bytes: int = 0
+    findings: list[Finding] = []
+    more: int = 0

@@ -79,7 +79,7 @@ def diff(given: Given) -> int:
 
 
 def devices(given: Given) -> int:
-    """`devices [list | rename NAME] [--json]`."""
+    """`devices [list | rename NAME | remove ID|NAME [--yes]] [--json]`."""
     match given.words:
         case [] | ["list"]:
             with remote.anyone() as there:
@@ -87,10 +87,8 @@ def devices(given: Given) -> int:
         case ["rename", name]:
             with remote.anyone() as there:
                 answer = there.rename_device(name)
-        case ["remove", *_]:
-            from claude_syncd.errors import SyncError
-
-            raise SyncError("devices remove is not in this release yet", hint="see `claude-syncctl devices --help`")
+        case ["remove", device]:
+            return _remove(given, device)
         case _:
             raise usage_error(given.command, given.command.usage())
     if given.has("--json"):
@@ -101,6 +99,23 @@ def devices(given: Given) -> int:
         from claude_syncd.ctl.show import device_lines
 
         say("\n".join(device_lines(answer.devices, time(), painter(sys.stdout))))
+    return 0
+
+
+def _remove(given: Given, device: str) -> int:
+    from claude_syncd.ctl.flags import confirm
+    from claude_syncd.ctl.terminal import line
+
+    confirm(given, f"Remove the device {line(device)} from the vault, and delete its area?", "nothing was removed")
+    with remote.anyone() as there:
+        answer = there.remove_device(device)
+    if given.has("--json"):
+        say_json(answer)
+    else:
+        from claude_syncd.ctl.show import count
+
+        held = f"; {count(answer.published, 'version')} that only it held came to this one" if answer.published else ""
+        say(f"removed {line(device)}{held}")
     return 0
 
 

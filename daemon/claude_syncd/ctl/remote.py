@@ -25,11 +25,12 @@ if TYPE_CHECKING:
         Keep,
         Kind,
         LogAnswer,
+        RemoveAnswer,
         ResolvedAnswer,
         RestoreAnswer,
     )
     from claude_syncd.control.service import OneShot
-    from claude_syncd.core.status import Progress, RunResult, Status
+    from claude_syncd.core.status import CheckReport, Progress, RunResult, Status
 
     _Request = TypeVar("_Request")
 
@@ -169,6 +170,16 @@ class Daemon:
         answer: DevicesAnswer = self._ask("POST", "/v1/devices/rename", {"name": name})
         return answer
 
+    def remove_device(self, device: str) -> RemoveAnswer:
+        """Take another device out of the vault."""
+        answer: RemoveAnswer = self._ask("POST", "/v1/devices/remove", {"device": device}, timeout=None)
+        return answer
+
+    def check(self, *, read_data: bool) -> CheckReport:
+        """Verify the vault."""
+        answer: CheckReport = self._ask("POST", "/v1/check", {"read_data": read_data}, timeout=None)
+        return answer
+
     def poke(self) -> None:
         """Push without waiting for quiet."""
         self._ask("POST", "/v1/poke")
@@ -299,6 +310,18 @@ class InProcess:
 
         self._service.rename_device(_checked({"name": name}, RenameRequest).name)
         return self.devices()
+
+    def remove_device(self, device: str) -> RemoveAnswer:
+        """Take another device out of the vault."""
+        from claude_syncd.control.messages import RemoveRequest
+
+        return self._service.remove_device(_checked({"device": device}, RemoveRequest))
+
+    def check(self, *, read_data: bool) -> CheckReport:
+        """Verify the vault."""
+        from claude_syncd.control.messages import CheckRequest
+
+        return self._service.check(CheckRequest(read_data=read_data))
 
 
 def daemon() -> Daemon:

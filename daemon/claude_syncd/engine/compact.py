@@ -182,7 +182,7 @@ class Compactor:
         sizes = {name: known.get(name, 0) for name in area.packs if name in used}
 
         async def ask(name: str) -> None:
-            sizes[name] = await site.reader.plain_size(name)
+            sizes[name] = sum(await site.reader.plain_sizes(name))
 
         missing = [name for name, plain in sizes.items() if not plain]
         for first in range(0, len(missing), 8):

@@ -35,6 +35,11 @@ class Poller:
         self._site = site
         self._next_roster = int(site.state.meta(_NEXT_ROSTER) or 1)
 
+    @property
+    def next_roster(self) -> int:
+        """The number that the next entry of the roster has."""
+        return self._next_roster
+
     async def join(self) -> None:
         """Read the whole roster and enter this device under the next free number if it is not there."""
         site = self._site

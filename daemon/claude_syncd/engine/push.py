@@ -121,6 +121,14 @@ def _entry(site: Site, positions: dict[str, Position], records: list[Published])
     )
 
 
+async def publish(site: Site, outbox: Outbox, writer: Writer, records: list[Published]) -> None:
+    """Write the next log entry, with `records` and what the finished `writer` holds. Raises StoreError, FormatError."""
+    entry = _entry(site, await site.off_loop(site.state.positions), records)
+    await site.off_loop(site.state.check, entry)
+    await site.off_loop(outbox.put, entry.seq, await writer.entry(entry))
+    await send(site, outbox)
+
+
 async def say_seen(site: Site, outbox: Outbox) -> None:
     """Publish how far this device has read the others' logs, and nothing else. Raises StoreError."""
     if await send(site, outbox):

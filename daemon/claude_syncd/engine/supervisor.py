@@ -141,7 +141,7 @@ class Supervisor:
         try:
             self._rescans.add("")  # hints may be on their way still
             await self._look()
-            await self._prepare()
+            await self.prepare()
             result = await self.round.run(direction, limits, newcomers=True)
         except SyncError as error:
             self._failed(error)
@@ -156,7 +156,7 @@ class Supervisor:
         """What a sync would do now."""
         self._rescans.add("")
         await self._look()
-        await self._prepare()
+        await self.prepare()
         await self.round.poller.roster()
         await self.round.poller.others()
         plan = await self.round.look(limits)
@@ -292,7 +292,7 @@ class Supervisor:
     async def _attempt(self, *, poll: bool) -> None:
         try:
             await self._look()
-            await self._prepare()
+            await self.prepare()
             if poll:
                 await self._catch_up()
             result = await self.round.run(Direction.SYNC if poll else Direction.PUSH)
@@ -316,7 +316,8 @@ class Supervisor:
                 )
         await self.tell()
 
-    async def _prepare(self) -> None:
+    async def prepare(self) -> None:
+        """What comes before everything else, once."""
         if not self._prepared:
             await self.round.prepare()
             self._prepared = True

@@ -17,7 +17,7 @@ from claude_syncd.local.versions import RECORD, record_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from claude_syncd.core.model import Checkpoint, Slice
+    from claude_syncd.core.model import Checkpoint, Record, Slice
 
 PORTION = 1024
 
@@ -35,6 +35,10 @@ SELECT r.path FROM records r WHERE r.device=:device AND (
   OR EXISTS (SELECT 1 FROM records o WHERE o.path=r.path AND o.device<>:device AND o.at <= :old))"""
 _HELD = f"SELECT {RECORD}, at FROM records WHERE path=?"  # noqa: S608
 _NEXT = f"SELECT {_ROWS} FROM outgoing WHERE (path, seq) > (?, ?) ORDER BY path, seq LIMIT {PORTION}"  # noqa: S608
+_CONTENTS = tuple(
+    f"SELECT {RECORD}, slices FROM {table} WHERE device=? AND (path, seq) > (?, ?) ORDER BY path, seq LIMIT {PORTION}"  # noqa: S608
+    for table in ("records", "superseded")
+)
 _IN_USE = (
     "SELECT slices FROM records WHERE device=?",
     "SELECT slices FROM superseded WHERE device=?",
@@ -118,6 +122,17 @@ class Outgoing(Devices):
                 (checkpoint.device, checkpoint.seq),
             )
             self._take_place(db, checkpoint)
+
+    def contents(self, device: str) -> Iterator[tuple[Record, tuple[Slice, ...]]]:
+        """All that is known of what a device has published, with where it lies, by path."""
+        for query in _CONTENTS:
+            last: tuple[object, object] = ("", 0)
+            while rows := self.rows(query, (device, *last)):
+                for row in rows:
+                    with self._lock:
+                        slices = self.unpack_slices(row[9])
+                    yield record_of(row), slices
+                last = (rows[-1][0], rows[-1][3])
 
     def in_use(self, device: str) -> Iterator[tuple[Slice, ...]]:
         """The slices of all that this device has in its area, or is about to have."""

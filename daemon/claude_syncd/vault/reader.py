@@ -92,9 +92,9 @@ class Reader:
         """One device's area as it is now. One LIST."""
         return areas(await self._store.list(layout.area(device))).get(device, Area())
 
-    async def plain_size(self, pack: str) -> int:
-        """How many bytes of plaintext a pack holds, by its index. One or two GETs of its end."""
-        return sum(blob.plain for blob in self._indexes.get(pack) or (await self._index(pack))[1])
+    async def plain_sizes(self, pack: str) -> tuple[int, ...]:
+        """How many bytes of plaintext each blob of a pack holds, by its index. One or two GETs of its end."""
+        return tuple(blob.plain for blob in self._indexes.get(pack) or (await self._index(pack))[1])
 
     async def blobs(self, wants: Mapping[str, Collection[int]], take: Callable[[str, int, bytes], None]) -> None:
         """Open every wanted blob and hand (object, blob number, plaintext) to `take`, in the worker's thread.
