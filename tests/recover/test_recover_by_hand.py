@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from devices import Device as EngineDevice
+from devices import Vault
 
 from claude_syncd.core.model import Extends, Kind, LogEntry, Published, Record, RosterEntry, Slice, Vector
 from claude_syncd.crypto import seal
 from claude_syncd.crypto.keys import VaultKeys, age_identity, save_keys
 from claude_syncd.crypto.passphrase import Argon2
+from claude_syncd.engine.compact import Compactor
 from claude_syncd.store.folder import FolderStore
 from claude_syncd.vault import codec, header, layout, slots
 from claude_syncd.vault.writer import Writer
@@ -188,6 +191,34 @@ async def test_everything_comes_back_with_stock_tools(tmp_path: Path, way: str) 
     assert restored(tmp_path / "restored") == expected
     chat = (tmp_path / "restored" / CHAT).stat()
     assert (chat.st_mode & 0o7777, int(chat.st_mtime)) == (0o640, MTIME)
+
+
+async def test_a_vault_with_checkpoints_comes_back(tmp_path: Path) -> None:
+    ann = EngineDevice(Vault(), tmp_path, "ann")
+    with ann.running():
+        await ann.start()
+        compactor = Compactor(ann.site, ann.round.between_rounds, ann.round.outbox)
+        for text in ("first", "second"):
+            ann.write("CLAUDE.md", text)
+            ann.write(f"agents/{text}.md", f"{text}\n" * 1000)
+            await ann.sync()
+            await compactor.compact()
+        for name in [name for name in ann.vault.objects if "/log/" in name]:
+            del ann.vault.objects[name]
+        ann.write("agents/second.md", "after the checkpoint\n")
+        await ann.sync()
+        expected = {f"tree/{path}": (ann.places.tree / path).read_bytes() for path in ann.tree()}
+    for name, data in ann.vault.objects.items():
+        place = tmp_path / "vault" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    save_keys(tmp_path / "vault.key", ann.vault.keys)
+    commands = blocks()
+    parts = ["1. Copy the vault", "3. Read objects", "4. Find the newest version of every file", "5. Restore"]
+    done = follow(tmp_path, [block for part in parts for block in commands[part]])
+    assert done.returncode == 0, done.stderr
+    assert restored(tmp_path / "restored") == expected
+    assert len(expected) == 3
 
 
 async def test_a_wrong_recovery_code_ends_the_recovery(tmp_path: Path) -> None:

@@ -220,6 +220,9 @@ class Poller:
 
 
 def _is_compacted(position: Position | None, area: Area) -> bool:
-    """Whether to go on from the device's newest checkpoint: its next log entry is gone, or far more of them wait."""
+    """Whether to go on from the device's newest checkpoint: nothing of its log was read, its next entry is gone, or far
+    more of them wait.
+    """
     seq = position.seq if position is not None else 0
-    return area.newest_checkpoint > seq and (seq + 1 not in area.log or area.newest_checkpoint - seq >= FAR)
+    far = seq == 0 or seq + 1 not in area.log or area.newest_checkpoint - seq >= FAR
+    return far and area.newest_checkpoint > seq
