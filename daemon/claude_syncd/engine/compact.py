@@ -127,6 +127,8 @@ class Compactor:
             await self._say()
         terms = await self._terms(areas)
         async with self._between_rounds():
+            if await site.off_loop(self._outbox.waiting):
+                return  # it may extend records as the log has them, and is sealed
             positions = await site.off_loop(site.state.positions)
             seq = await site.off_loop(site.state.begin_checkpoint, site.me, terms)
             checkpoint = Checkpoint(

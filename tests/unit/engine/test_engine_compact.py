@@ -252,6 +252,29 @@ async def test_after_any_failing_request_it_ends_well(vault: Vault, tmp_path: Pa
         raise AssertionError("it never came to an end")
 
 
+async def test_an_entry_that_waits_to_be_sent_comes_before_a_checkpoint(vault: Vault, tmp_path: Path) -> None:
+    """It was sealed when its records could still extend those of the log."""
+    ann, bob = Device(vault, tmp_path, "ann"), Device(vault, tmp_path, "bob")
+    store = ann.store = Failing()
+    store.objects = vault.objects
+    with ann.running(), bob.running():
+        Clock(ann, bob)
+        await ann.start()
+        await grow(ann, 5)
+        store.left = 1  # the look at the roster goes well
+        with pytest.raises(StoreUnavailable):
+            await grow(ann, 1, start=5)
+        assert ann.round.outbox.waiting()
+        await compactor(ann).compact()
+        assert not any("/checkpoints/" in name for name in area(ann))
+        await ann.sync()
+        await compactor(ann).compact()
+        assert any("/checkpoints/" in name for name in area(ann))
+        await bob.start()
+        await bob.sync()
+        assert bob.read(bob.transcript()) == ann.read(ann.transcript())
+
+
 async def test_a_lost_state_is_healed_from_the_own_checkpoint(pair: Pair) -> None:
     ann, bob = pair
     clock = Clock(ann, bob)
