@@ -1,5 +1,5 @@
-"""Makes the plain modules of tests/servers and tests/support importable, and chooses the seed of the simulation
-(tests/sim), which is told at the end of each run.
+"""Makes the plain modules of tests/servers and tests/support importable, has no test fail for a busy machine, and
+chooses the seed of the simulation (tests/sim), which is told at the end of each run.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hypothesis import settings
+
 if TYPE_CHECKING:
     import pytest
 
 for folder in ("servers", "support"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _SEED = "SIMULATION_SEED"
 os.environ.setdefault(_SEED, str(random.SystemRandom().randrange(10**9)))  # other processes of the run have it, too

@@ -126,6 +126,15 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """A session counts as open for so many seconds after its last change here: the rows of an answer come that far
+    apart. Only what two machines change within that time waits for it.
+    """
+
+    seconds: _Patience = 15.0
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written to the log."""
 
@@ -149,6 +158,7 @@ class Settings:
     limits: Limits = Limits()
     scan: Scan = Scan()
     retention: Retention = Retention()
+    live: Live = Live()
     log: Log = Log()
 
 

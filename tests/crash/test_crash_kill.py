@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from machines import Machine
 
 SHARED = "0aafeadc-3333-4000-8000-000000000000"
+MOST_FORKS = 3
+"""What one that both write may become: it is parted when it is at rest, which a busy machine may make it seem early."""
 PACE = 0.02
 """Seconds between two lines of one writer, about what a busy conversation makes."""
 
@@ -99,8 +101,10 @@ def _crash_rounds(lab: Lab, rounds: int, report: Callable[[str], None]) -> None:
     seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(2**32))
     report(f"CRASH_SEED={seed}")
     chance = random.Random(seed)
-    machines = [lab.machine(name, settings={**QUICK, "CLAUDE_SYNC_DEBOUNCE__LIMIT": "0.5"}) for name in ("a", "b")]
+    settings = {**QUICK, "CLAUDE_SYNC_DEBOUNCE__LIMIT": "0.5", "CLAUDE_SYNC_LIVE__SECONDS": "3"}
+    machines = [lab.machine(name, settings=settings) for name in ("a", "b")]
     quick_tree(machines[0].tree, machines[0].home)
+    before = _sessions(machines[0])
     for machine in machines:
         machine.init()
     start_all(machines)
@@ -121,8 +125,15 @@ def _crash_rounds(lab: Lab, rounds: int, report: Callable[[str], None]) -> None:
     settle(machines, timeout=120)
     missing = _missing(machines, words)
     assert not missing, f"CRASH_SEED={seed}: {len(missing)} of {len(words)} lines lost, such as {missing[:5]}"
+    forks = _sessions(machines[0]) - before - len(machines) - 1
+    assert 1 <= forks <= MOST_FORKS, f"CRASH_SEED={seed}: the session that both wrote became {forks + 1}"
+    report(f"{len(words)} lines, {rounds} kills, {forks} forks")
     for machine in machines:
         machine.stop()
+
+
+def _sessions(machine: Machine) -> int:
+    return len(list(machine.tree.glob("projects/*/*.jsonl")))
 
 
 def _further(writers: list[Writer], enough: int) -> bool:

@@ -32,6 +32,7 @@ QUICK: dict[str, str] = {
     "CLAUDE_SYNC_POLL__ACTIVE": "0.5",
     "CLAUDE_SYNC_POLL__IDLE": "1",
     "CLAUDE_SYNC_POLL__ROSTER": "2",
+    "CLAUDE_SYNC_LIVE__SECONDS": "1",
 }
 """Settings with which a test need not wait long for a daemon."""
 ON_REQUEST: dict[str, str] = {

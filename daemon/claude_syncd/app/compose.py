@@ -138,6 +138,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
                 pool=pool,
                 now_ns=time.time_ns,
                 monotonic=time.monotonic,
+                rest_ns=int(settings.live.seconds * 1e9),
                 new_id=new_id,
                 retention_days=settings.retention.days,
                 follow=follow,

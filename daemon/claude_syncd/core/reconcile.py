@@ -174,6 +174,19 @@ def reconcile(
     return msgspec.structs.replace(outcome, withdraw=left, keep_withdrawn=keep, affirm=own)
 
 
+def meanwhile(*, me: str, base: Base | None, local: Local | None, current: Sequence[Record]) -> Outcome | None:
+    """What this device publishes of a file that is not to be replaced now: its content, beside what came in, so that
+    it is in the vault and the others know. None where it is there already, or would replace something of this
+    device's own that it does not descend from.
+    """
+    if local is None or _unchanged(base, local) or any(_content(head) == _content(local) for head in current):
+        return None
+    had = base.vector if base is not None and not base.evicted else {}
+    if not all(covers(had, head) for head in current if head.device == me):
+        return None
+    return Outcome(action=Action.UPLOAD, vector=had)
+
+
 def _with_own(
     outcome: Outcome, own: Record, winner: Record, local: Local | None, file_class: FileClass, relation: Relation
 ) -> Outcome:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Literal
 from claude_syncd.core.model import FileClass, Kind
 from claude_syncd.core.portable import Root
 from claude_syncd.core.status import ConflictInfo
-from claude_syncd.engine.plan import runs
+from claude_syncd.engine.parking import is_live
 from claude_syncd.engine.projected import Version, bring, form_of, is_projected, read_whole
 from claude_syncd.errors import LocalError, ObjectMissing, SyncError, UsageError
 from claude_syncd.local.apply import Commit
-from claude_syncd.local.live import live_sessions
 from claude_syncd.local.reading import open_for_read, read_chunks
 from claude_syncd.local.scan import look, scan
 
@@ -133,9 +132,9 @@ def resolve(site: Site, found: Found, keep: Keep) -> set[str]:
     dirty = {f"conflicts/{found.path}"}
     target = _target(site, found)
     if keep == "remote":
-        if runs(target, live_sessions(site.places.tree)):
+        if is_live(site, found.path.partition("/")[2], target):
             raise UsageError(
-                f"the session {target.rel} runs: its file is not replaced",
+                f"the session {target.rel} runs, or did a moment ago: its file is not replaced",
                 hint="end it first, or keep the other side as a second session with `--keep both`",
             )
         dirty.add(_copy_in(site, found, target, target.rel))

@@ -12,7 +12,8 @@ from claude_syncd.core.model import FileClass, Kind, covers, heads, join
 from claude_syncd.core.portable import Root
 from claude_syncd.core.status import Problem
 from claude_syncd.engine import versions
-from claude_syncd.engine.plan import lookers_of, runs
+from claude_syncd.engine.parking import runs
+from claude_syncd.engine.plan import lookers_of
 from claude_syncd.engine.sources import TrashIndex
 from claude_syncd.errors import UsageError
 from claude_syncd.local.live import live_sessions

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_syncd.core.model import FileClass, Kind, Local, heads
+from claude_syncd.core.model import Kind, Local, heads
 from claude_syncd.core.portable import Root
-from claude_syncd.core.reconcile import Action, Outcome, Relation, ancestor, reconcile
+from claude_syncd.core.reconcile import Action, Outcome, Relation, ancestor, meanwhile, reconcile
 from claude_syncd.core.status import Change, DiffLine
+from claude_syncd.engine.parking import Live, liveness, warning
 from claude_syncd.engine.projected import content_of, forget, is_projected
 from claude_syncd.errors import Changed, LocalError
 from claude_syncd.local.content import Mark
@@ -70,10 +71,15 @@ class Item:
 
 @dataclass(slots=True)
 class Plan:
-    """What a round does. `parked`: incoming, but a running Claude Code has the file. `dropped`: nothing to do ever."""
+    """What a round does. `settled`: nothing to do. `again`: to be looked at again.
+
+    `parked`: incoming, but the file's session is live here; its own content may be among `items` all the same.
+    `rest_ns`: when the first of the parked ones counts as at rest, as far as that is known.
+    """
 
     items: list[Item] = field(default_factory=list)
     parked: list[Item] = field(default_factory=list)
+    rest_ns: int | None = None
     settled: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
 
@@ -81,9 +87,22 @@ class Plan:
         """The items with one of these actions."""
         return [i for i in self.items if i.outcome.action in actions]
 
+    def extend(self, other: Plan) -> None:
+        """Add the plan for other paths."""
+        self.items += other.items
+        self.parked += other.parked
+        self.settled += other.settled
+        self.again += other.again
+        self.rest_ns = earlier(self.rest_ns, other.rest_ns)
 
-def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
-    """Plan for `paths`. Synchronous: run it off the loop, in portions. `live`: session ids of running Claude Codes."""
+
+def earlier(one: int | None, other: int | None) -> int | None:
+    """The earlier of two times that may not be known."""
+    return other if one is None else one if other is None else min(one, other)
+
+
+def decide(site: Site, paths: Iterable[str], running: Mapping[str, int]) -> Plan:
+    """Plan for `paths`. Synchronous: run it off the loop, in portions. `running`: see `live_sessions`."""
     plan = Plan()
     lookers = lookers_of(site)
     paths = list(paths)
@@ -94,7 +113,9 @@ def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
             plan.settled.append(path)  # out of scope or not allowed here: not touched, on either side
             continue
         try:
-            item = _decided(site, path, spot, Relation.UNKNOWN, lookers[spot.root], known.get(path, Known()))
+            versions = known.get(path, Known())
+            item = _decided(site, path, spot, Relation.UNKNOWN, lookers[spot.root], versions)
+            live = _liveness(site, item, versions, running)
         except Changed:
             plan.again.append(path)
             continue
@@ -103,6 +124,7 @@ def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
             plan.again.append(path)
             continue
         site.problems.pop(f"read:{path}", None)
+        _warn(site, item, versions, live)
         outcome = item.outcome
         if outcome.action is Action.NOTHING and outcome.withdraw is None:
             plan.settled.append(path)
@@ -110,11 +132,41 @@ def decide(site: Site, paths: Iterable[str], live: Mapping[str, int]) -> Plan:
                 plan.again.append(path)
             elif item.found is not None and item.tracked is not None and item.found.identity != item.tracked.identity:
                 plan.items.append(item)  # touched, with the same content: note its identity
-        elif outcome.action in _REPLACING and (item.torn or runs(spot, live)):
-            plan.parked.append(item)
+        elif live is not None and outcome.action in _REPLACING:
+            _park(site, plan, item, versions, live)
         else:
             plan.items.append(item)
     return plan
+
+
+def _liveness(site: Site, item: Item, versions: Known, running: Mapping[str, int]) -> Live | None:
+    """The live session here, where the file is to be replaced or another device has a version of it, too."""
+    replaces = item.outcome.action in _REPLACING
+    if not replaces and all(record.device == site.me for record in versions.newest):
+        return None
+    live = liveness(site, item.spot, item.found, versions, running)
+    if live is None and replaces and item.torn and item.found is not None:
+        return Live(item.found.identity.mtime_ns + SETTLED_NS)
+    return live
+
+
+def _warn(site: Site, item: Item, versions: Known, live: Live | None) -> None:
+    """Tell at once of a session that is live here while another device goes on with it."""
+    told = warning(site, item.spot, item.local, heads(versions.newest)) if live is not None else None
+    if told is None:
+        site.problems.pop(f"live:{item.path}", None)
+    else:
+        site.problems[f"live:{item.path}"] = told
+
+
+def _park(site: Site, plan: Plan, item: Item, versions: Known, live: Live) -> None:
+    """Leave the file as it is, and publish what goes on in it: others see at once that it has two sides."""
+    plan.parked.append(item)
+    plan.rest_ns = earlier(plan.rest_ns, live.until_ns)
+    base = item.tracked.base if item.tracked is not None else None
+    own = meanwhile(me=site.me, base=base, local=item.local, current=heads(versions.newest))
+    if own is not None:
+        plan.items.append(replace(item, outcome=own))
 
 
 def lookers_of(site: Site) -> dict[Root, Looker]:
@@ -202,14 +254,6 @@ def is_settled(item: Item, now_ns: int) -> bool:
 
 def _as_base(base: Base) -> Local:
     return Local(size=base.size, sha256=base.sha256, mtime_ns=base.mtime_ns, mode=base.mode)
-
-
-def runs(spot: Spot, live: Mapping[str, int]) -> bool:
-    """Whether a running Claude Code has the file open, or one of its session. `live`: see `live_sessions`."""
-    if spot.file_class not in {FileClass.TRANSCRIPT, FileClass.SIDE} or not live:
-        return False
-    parts = spot.rel.split("/")
-    return len(parts) > 2 and parts[2].removesuffix(".jsonl") in live
 
 
 def identity_of(item: Item) -> Identity | None:

@@ -15,12 +15,12 @@ from claude_syncd.core.reconcile import sides, winning
 from claude_syncd.core.versions import Version as Known
 from claude_syncd.core.versions import as_of
 from claude_syncd.engine import versions
-from claude_syncd.engine.plan import lookers_of, runs
+from claude_syncd.engine.parking import is_live
+from claude_syncd.engine.plan import lookers_of
 from claude_syncd.engine.projected import Version, bring, content_of, is_projected, read_staged
 from claude_syncd.engine.sources import Wanted, obtained
 from claude_syncd.errors import Changed, SyncError, UsageError
 from claude_syncd.local.apply import Applier, Commit
-from claude_syncd.local.live import live_sessions
 from claude_syncd.local.state import Tracked
 from claude_syncd.local.trash import Trash
 
@@ -57,7 +57,6 @@ def in_place(
     Of one path: by number or id, as of a time, or its newest content. Of several: as of a time, or the newest content
     of those that are missing here; what was not there at that time is left alone. Raises UsageError.
     """
-    live = live_sessions(site.places.tree)
     single = len(paths) == 1
     wanted: list[Wanted] = []
     unchanged = 0
@@ -78,9 +77,9 @@ def in_place(
             unchanged += 1
             site.state.want_again([path])
             continue
-        if runs(spot, live):
+        if is_live(site, path, spot):
             raise UsageError(
-                f"the session {spot.rel} runs: its file is not replaced",
+                f"the session {spot.rel} runs, or did a moment ago: its file is not replaced",
                 hint="end it first, or bring the version elsewhere with `--to FILE`",
             )
         wanted.append(Wanted(path, spot.rel, record, found.identity if found is not None else None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Flag
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -20,11 +20,12 @@ from claude_syncd.engine import pull as pulling
 from claude_syncd.engine.compare import compare
 from claude_syncd.engine.keep_mirrored import before_first_use
 from claude_syncd.engine.outbox import Outbox, TwinError, send
-from claude_syncd.engine.plan import Plan, decide
+from claude_syncd.engine.plan import Plan, decide, earlier
 from claude_syncd.engine.poll import Poller
 from claude_syncd.engine.push import push
 from claude_syncd.engine.survey import rejoined, survey
 from claude_syncd.engine.take import put_off, receive
+from claude_syncd.engine.tally import Tally
 from claude_syncd.errors import Held, LocalError
 from claude_syncd.local.live import live_sessions
 from claude_syncd.local.scan import root_identity
@@ -45,6 +46,7 @@ _ACCEPTED = "deletions_accepted"
 _HOLD = "hold"
 _MUCH = 4 * 1024 * 1024  # bytes, and files: after more than that, memory is given back
 _MANY = 1000
+_REST_MARGIN = 0.1  # seconds; the clock of files and that of the loop are not the same
 _root_decoder = msgspec.json.Decoder(RootIdentity)
 _hold_decoder = msgspec.json.Decoder(Hold)
 
@@ -72,22 +74,11 @@ class Limits:
         return not self.device or winner is None or winner.device == self.device
 
 
-@dataclass(slots=True)
-class Tally:
-    """What a run has done so far, and which paths it has put off."""
-
-    uploaded: int = 0
-    downloaded: int = 0
-    deleted: int = 0
-    conflicts: int = 0
-    parked: int = 0
-    later: set[str] = field(default_factory=set)
-
-
 class Round:
     """Runs rounds, one at a time, and remembers which paths may need one: `dirty`.
 
     `failures`: what the last round could not read or write here, in words; the rest of it was done.
+    `parked`: what came in for live sessions.
     """
 
     def __init__(self, site: Site) -> None:
@@ -98,6 +89,8 @@ class Round:
         self.hold: Hold | None = remembered_hold(site.state)
         self.pending = Pending()
         self.failures: list[str] = []
+        self.parked: set[str] = set()
+        self._rest_ns: int | None = None
         self._lock = asyncio.Lock()
         self._unjoined = False  # under a new id that could not be entered in the roster yet
 
@@ -110,6 +103,12 @@ class Round:
         """Wait until no round is under way."""
         async with self._lock:
             return
+
+    def rests_in(self) -> float | None:
+        """Seconds until something that is parked can be applied, as far as that is known."""
+        if self._rest_ns is None:
+            return None
+        return max(0.0, (self._rest_ns - self.site.now_ns()) / 1e9 + _REST_MARGIN)
 
     @asynccontextmanager
     async def between_rounds(self) -> AsyncIterator[None]:
@@ -191,6 +190,7 @@ class Round:
                 raise
             finally:
                 self.dirty |= tally.later
+                self.parked, self._rest_ns = tally.parked, tally.rest_ns
             problems = self.site.problems
             self.failures = [
                 problems[key] for path in tally.later for key in (f"read:{path}", f"apply:{path}") if key in problems
@@ -203,7 +203,7 @@ class Round:
                 downloaded=tally.downloaded,
                 deleted=tally.deleted,
                 conflicts=tally.conflicts,
-                parked=tally.parked,
+                parked=len(tally.parked),
                 bytes_up=traffic.bytes_up,
                 bytes_down=traffic.bytes_down,
                 requests=Requests(**traffic.requests),
@@ -221,23 +221,19 @@ class Round:
                 return False
             plan = await self._decide(paths)
             await self._check_deletions(plan)
-            acted = await self._act(plan, direction, limits, tally)
+            tally.parked.update(i.path for i in plan.parked)
+            tally.rest_ns = earlier(tally.rest_ns, plan.rest_ns)
+            return await self._act(plan, direction, limits, tally)
         except BaseException:
             self.dirty |= taken
             raise
-        tally.parked += len(plan.parked)
-        return acted
 
     async def _decide(self, paths: Iterable[str]) -> Plan:
         site = self.site
         plan = Plan()
-        live = await site.off_loop(live_sessions, site.places.tree)
+        running = await site.off_loop(live_sessions, site.places.tree)
         for portion in _portions(sorted(paths)):
-            part = await site.off_loop(decide, site, portion, live)
-            plan.items += part.items
-            plan.parked += part.parked
-            plan.settled += part.settled
-            plan.again += part.again
+            plan.extend(await site.off_loop(decide, site, portion, running))
         self._show(plan)
         return plan
 
@@ -277,6 +273,8 @@ class Round:
         ]
         outgoing = [i for i in items if i.outcome.action in _PUBLISHED]
         incoming = [i for i in items if i.outcome.action in {Action.DOWNLOAD, Action.REMOVE}]
+        tally.outgoing.update(i.path for i in outgoing)
+        tally.incoming.update(i.path for i in incoming)
         if withdrawn:
             self._count(await push(site, self.outbox, withdrawn), tally)
         if Direction.PULL in direction and incoming:
@@ -298,11 +296,7 @@ class Round:
         # A former id may have left more than one side of a path.
         left = [i.path for i in withdrawn if i.outcome.withdraw is not None and i.outcome.withdraw.device != site.me]
         await site.off_loop(site.state.add_todo, left)
-        self.pending = Pending(
-            upload=len(later.intersection(i.path for i in outgoing)),
-            download=len(later.intersection(i.path for i in incoming)),
-            parked=len(plan.parked),
-        )
+        self.pending = tally.pending()
         return bool(items or waiting)
 
     @staticmethod

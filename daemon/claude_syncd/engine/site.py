@@ -38,6 +38,7 @@ class Site:
     `former`: the ids that it had before, with the seq of the last log entry that it wrote as each. `retention_days`: so
     long superseded versions are remembered. `mirror`: the store, where it is made of several. `looked`: when `passed`
     was called last, by the clock that never jumps.
+    `rest_ns`: a session is live for so long after its last change, in nanoseconds.
     """
 
     me: str
@@ -57,6 +58,7 @@ class Site:
     pool: ThreadPoolExecutor
     now_ns: Callable[[], int]
     monotonic: Callable[[], float]
+    rest_ns: int
     new_id: Callable[[], Device]
     retention_days: int = 30
     follow: tuple[Path, ...] = ()

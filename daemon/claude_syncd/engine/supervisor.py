@@ -148,6 +148,7 @@ class Supervisor:
             raise
         await self._succeeded(direction, result)
         self._schedule.soon(self._clock() + self._intervals.active)
+        self._wake.set()
         if self.error is not None:
             raise self.error
         return result
@@ -167,7 +168,7 @@ class Supervisor:
         """How things are."""
         pending = self.round.pending
         if not self.round.busy:
-            waiting = len(self.round.dirty) + len(self.hints)
+            waiting = len(self.round.dirty - self.round.parked) + len(self.hints)
             pending = Pending(upload=max(pending.upload, waiting), download=pending.download, parked=pending.parked)
         return await self.site.off_loop(
             report.status,
@@ -263,6 +264,7 @@ class Supervisor:
     async def _until_due(self) -> None:
         while True:
             now = self._clock()
+            self._schedule.wake(now, self.round.rests_in())
             if self._watcher is not None and self._watcher.problem is not None:
                 self.site.problems["watch"] = self._watcher.problem
                 scan_every = min(_BLIND_SCAN, self._intervals.scan)

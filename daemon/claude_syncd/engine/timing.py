@@ -37,14 +37,23 @@ class Schedule:
         self._active_until = now + ACTIVE_FOR
         self._failures = 0
         self._stopped = False
+        self._wake: float | None = None
 
     def due(self, now: float) -> bool:
         """Whether to poll now."""
-        return not self._stopped and self._next <= now
+        wait = self.wait(now)
+        return wait is not None and wait <= 0
 
     def wait(self, now: float) -> float | None:
         """Seconds until the next poll; None while stopped by a lasting error."""
-        return None if self._stopped else max(0.0, self._next - now)
+        if self._stopped:
+            return None
+        first = self._next if self._wake is None or self.failing else min(self._next, self._wake)
+        return max(0.0, first - now)
+
+    def wake(self, now: float, seconds: float | None) -> None:
+        """There will be something to do in so many seconds, if the store answers by then; None: nothing is known."""
+        self._wake = now + seconds if seconds is not None else None
 
     def soon(self, now: float) -> None:
         """A user asks, or something says that there is news."""

@@ -13,10 +13,10 @@ from claude_syncd.core.model import FileClass
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Relation
 from claude_syncd.engine.merging import DIVERGED, Both, Found
+from claude_syncd.engine.parking import is_live
 from claude_syncd.engine.plan import lookers_of
 from claude_syncd.errors import Changed, SyncError
 from claude_syncd.local.apply import Commit
-from claude_syncd.local.live import live_sessions
 from claude_syncd.local.reading import open_for_read, read_chunks
 from claude_syncd.local.scan import scan
 
@@ -114,7 +114,7 @@ def _fork(site: Site, item: Item, session: str, fork: Fork) -> bool:
         branch = fork.branch
         return fork_lines(branch.lines(), session, fork.session_id, fork.line, branch.device_name)
 
-    if not _place(site, spot, fork, lines):
+    if not _place(site, path, spot, fork, lines):
         return False
     made = [path]
     made += _copy_side_folder(site, item, session, fork.session_id)
@@ -122,14 +122,14 @@ def _fork(site: Site, item: Item, session: str, fork: Fork) -> bool:
     return True
 
 
-def _place(site: Site, spot: Spot, fork: Fork, lines: Callable[[], Iterable[bytes]]) -> bool:
+def _place(site: Site, path: str, spot: Spot, fork: Fork, lines: Callable[[], Iterable[bytes]]) -> bool:
     found = lookers_of(site)[spot.root].look(spot.rel)
     better = _better(site, spot, fork, found.identity.size, lines) if found is not None else True
     if not better:
         return better is not None  # as good is there
     with _staged(site, spot, lines()) as staged:
-        if found is not None and fork.session_id in live_sessions(site.places.tree):
-            raise Changed(f"the session {fork.session_id} is running")
+        if found is not None and is_live(site, path, spot):
+            raise Changed(f"the session {fork.session_id} is live")
         commit = Commit(
             staged=staged,
             mtime_ns=fork.mtime_ns,

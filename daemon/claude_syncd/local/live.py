@@ -1,4 +1,6 @@
-"""Which sessions a running Claude Code has open: `sessions/<pid>.json`, as long as that process lives."""
+"""Which sessions a running Claude Code has open: `sessions/<pid>.json`, as long as that process lives, and, where no
+such file tells of one, what was written in the last seconds.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +47,14 @@ def live_sessions(tree: Path) -> dict[str, int]:
         if session is not None and session.pid == int(pid_text) and _is_alive(session):
             live[session.session_id] = session.pid
     return live
+
+
+def rests_at(mtime_ns: int, now_ns: int, rest_ns: int) -> int | None:
+    """When a file counts as at rest that was changed at `mtime_ns`: `rest_ns` later; None where that has passed.
+
+    A time in the future, further than that, is a wrong clock's: nothing is known from it, and nothing waits for it.
+    """
+    return mtime_ns + rest_ns if abs(now_ns - mtime_ns) < rest_ns else None
 
 
 def _read(tree: Path, name: str) -> _Session | None:

@@ -47,6 +47,23 @@ def test_failures_back_off_and_obey_the_server() -> None:
     assert not times.failing
 
 
+def test_what_is_known_to_be_due_is_not_left_to_the_next_poll_but_for_a_store_that_fails() -> None:
+    times = schedule()
+    times.polled(ACTIVE_FOR + 1, news=False)
+    now = ACTIVE_FOR + 1
+    times.wake(now, 2.0)
+    assert times.wait(now) == 2.0
+    assert times.due(now + 2.0)
+    times.wake(now, None)
+    assert not times.due(now + 2.0)
+    times.wake(now, 1000.0)  # later than the next poll
+    assert times.due(now + 72.0)
+    for _ in range(5):
+        times.failed(now)
+    times.wake(now, 2.0)
+    assert not times.due(now + 2.0)
+
+
 def test_a_lasting_error_waits_for_the_user() -> None:
     times = schedule()
     times.stop()
