@@ -1,3 +1,3 @@
-from device_fixtures import stack
+from device_fixtures import stack, vault
 
-__all__ = ["stack"]
+__all__ = ["stack", "vault"]

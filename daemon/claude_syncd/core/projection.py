@@ -158,33 +158,36 @@ class SettingsForm:
         )
         if isinstance(came, Invalid):
             return came
-        waiting = tuple(self._waiting(pending) for pending in came.pending)
+        waiting = self._attributed(came.pending)
+        digests = {w.digest for w in waiting}
         known = self._memory.rejected if self._memory is not None else ()
+        rejected = tuple(digest for digest in known if digest in digests)
         return Inward(
             disk=came.content,
-            memory=Memory(
-                vault=clean,
-                base=came.base,
-                waiting=waiting,
-                rejected=tuple(digest for digest in known if any(w.digest == digest for w in waiting)),
-            ),
+            memory=Memory(vault=clean, base=came.base, waiting=waiting, rejected=rejected),
         )
 
-    def _waiting(self, pending: settings.Pending) -> Waiting:
+    def _attributed(self, pending: tuple[settings.Pending, ...]) -> tuple[Waiting, ...]:
         """With who brought it, which stays who it was for as long as it waits."""
         before = self._memory.waiting if self._memory is not None else ()
-        same = (w for w in before if w.digest == pending.digest)
+        same = {w.digest: w for w in before}
         # Without news it is a change that this user made since that gives another value.
-        known = next(same, None if self._device else next((w for w in before if w.setting == pending.setting), None))
-        return Waiting(
-            setting=pending.setting,
-            travel=pending.travel,
-            old=pending.old,
-            new=pending.new,
-            digest=pending.digest,
-            device=known.device if known is not None else self._device,
-            time_ns=known.time_ns if known is not None else self._time_ns,
-        )
+        named = {} if self._device else {w.setting: w for w in before}
+        waiting = []
+        for one in pending:
+            known = same.get(one.digest) or named.get(one.setting)
+            waiting.append(
+                Waiting(
+                    setting=one.setting,
+                    travel=one.travel,
+                    old=one.old,
+                    new=one.new,
+                    digest=one.digest,
+                    device=known.device if known is not None else self._device,
+                    time_ns=known.time_ns if known is not None else self._time_ns,
+                )
+            )
+        return tuple(waiting)
 
 
 def _side(content: bytes, age: int) -> Side:

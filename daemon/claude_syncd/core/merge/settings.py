@@ -12,6 +12,7 @@ in (`keys.stays`), and without what waits for an approval there. So there are th
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -185,6 +186,7 @@ class _Root(NamedTuple):
     after: str
 
 
+@lru_cache(maxsize=4)  # the same few contents are looked at several times in a row
 def _object(content: bytes) -> _Root | Invalid:
     tree = parse(content)
     if isinstance(tree, Invalid):
