@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import subprocess
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
-from fresh_machine import CODE, GOOD, Machine, new_machine
+from certificate import make_certificate
+from fresh_machine import CODE, Machine, new_machine
 from gcs_server import GcsServer
 from git_http import GitHttpServer
 from git_place import git, new_repository
+from refusing import KEYS, refused
 from ruled_s3 import BUCKET, RuledS3
 from webdav_server import WebDavServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
-
-KEYS = {"AWS_ACCESS_KEY_ID": "AKEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret-key-of-a-test"}
-SECRETS = (*KEYS.values(), GOOD, "the-password")
 
 
 @pytest.fixture
@@ -36,29 +32,6 @@ def s3() -> Iterator[RuledS3]:
     server.start()
     yield server
     server.stop()
-
-
-def refused(
-    machine: Machine,
-    *words: str,
-    part: str,
-    code: int = 1,
-    stdin: str = f"{GOOD}\n",
-    environ: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Have `init` fail as it should."""
-    before = sorted(path for path in machine.home.rglob("*"))
-    run = machine.run if machine.run_by else machine.run_here
-    done = run("init", *words, "--passphrase-stdin", stdin=stdin, **environ)
-    lines = done.err.splitlines()
-    assert done.code == code, done
-    assert [line.partition(": ")[0] for line in lines] == ["error", "hint"], done.err
-    assert part in done.err
-    assert "config.toml" not in lines[1], "there is none yet"
-    assert done.out == ""
-    assert not any(secret in done.err for secret in SECRETS[1:])
-    assert machine.is_untouched()
-    assert sorted(path for path in machine.home.rglob("*")) == before
 
 
 def s3_words(server: RuledS3) -> tuple[str, ...]:
@@ -166,14 +139,7 @@ def test_a_profile_that_is_not_there(machine: Machine, s3: RuledS3) -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate of 127.0.0.1 that nobody trusts, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl, to make a certificate")
-    made = tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    subprocess.run([*command, *subject, "-keyout", made, "-out", made], check=True, capture_output=True)
-    return made
+    return make_certificate(tmp_path)
 
 
 def test_a_certificate_that_nobody_trusts(machine: Machine, certificate: Path) -> None:

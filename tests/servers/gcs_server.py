@@ -13,21 +13,30 @@ import json
 import re
 import threading
 from itertools import count
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 _JSON = "application/json; charset=UTF-8"
 _PAGE = 1000
 
 
 class GcsServer:
-    """Start it, use `endpoint` and `bucket`, stop it. `objects` are its contents and their generations, by name."""
+    """Start it, use `endpoint` and `bucket`, stop it. `objects` are its contents and their generations, by name.
+
+    `refuses` are the operations that it refuses, `list`, `get`, `put`, `delete` or `all`, with the status and the
+    reason of its answer.
+    """
 
     def __init__(self, bucket: str = "vaults") -> None:
         self.bucket = bucket
         self.endpoint = ""
         self.objects: dict[str, tuple[bytes, int]] = {}
+        self.refuses: dict[str, tuple[int, str]] = {}
         self._generations = count(1)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -50,7 +59,7 @@ class GcsServer:
         self._loop.close()
 
     async def _serve(self) -> None:
-        application = web.Application(client_max_size=64 * 1024 * 1024)
+        application = web.Application(client_max_size=64 * 1024 * 1024, middlewares=[self._ruled])
         application.router.add_post("/upload/storage/v1/b/{bucket}/o", self._upload)
         application.router.add_get("/storage/v1/b/{bucket}/o", self._list)
         application.router.add_route("*", "/storage/v1/b/{bucket}/o/{name:.+}", self._object)
@@ -61,6 +70,17 @@ class GcsServer:
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+
+    @web.middleware
+    async def _ruled(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        kind = {"GET": "list" if request.path.endswith("/o") else "get", "POST": "put"}.get(request.method, "delete")
+        refused = self.refuses.get("all") or self.refuses.get(kind)
+        if refused is None:
+            return await handler(request)
+        await request.read()
+        return _error(*refused, "you may not")
 
     async def _upload(self, request: web.Request) -> web.Response:
         data = await request.read()

@@ -25,7 +25,8 @@ _PORT_ATTEMPTS = 5
 class WebDavServer:
     """Start it, use `endpoint`, `username` and `password`, stop it. Nothing of it is left afterwards.
 
-    `folder` is what it shows at `endpoint`. With `digest` it wants its users to sign in that way. `lacks` names tests
+    `folder` is what it shows at `endpoint`. With `digest` it wants its users to sign in that way; with
+    `readonly` it takes nothing. `lacks` names tests
     of stores that are not for it, and says why.
     """
 
@@ -33,12 +34,13 @@ class WebDavServer:
         "test_a_listing_of_many_objects_is_complete": "takes 9 s; Apache passes it, and test_store_webdav has one",
     }
 
-    def __init__(self, *, digest: bool = False) -> None:
+    def __init__(self, *, digest: bool = False, readonly: bool = False) -> None:
         self.endpoint = ""
         self.username: str | None = USERNAME
         self.password: str | None = PASSWORD
         self.folder = Path(tempfile.mkdtemp(prefix="webdav-server-"))
         self._digest = digest
+        self._readonly = readonly
         self._log = Path(f"{self.folder}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,7 +48,8 @@ class WebDavServer:
         """Start it and wait until it answers; the endpoint."""
         for _ in range(_PORT_ATTEMPTS):
             port = free_port()
-            command = [sys.executable, __file__, str(port), str(self.folder), "digest" if self._digest else "basic"]
+            ways = ["digest" if self._digest else "basic", "readonly" if self._readonly else "writable"]
+            command = [sys.executable, __file__, str(port), str(self.folder), *ways]
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             if wait_for_port(port, START_WITHIN, self._process):
@@ -63,7 +66,7 @@ class WebDavServer:
         self._log.unlink(missing_ok=True)
 
 
-def _serve(port: int, folder: str, *, digest: bool) -> None:
+def _serve(port: int, folder: str, *, digest: bool, readonly: bool) -> None:
     from cheroot import wsgi
     from wsgidav.dav_error import HTTP_PRECONDITION_FAILED, DAVError  # type: ignore[import-untyped]  # it has no types
     from wsgidav.fs_dav_provider import FileResource, FilesystemProvider  # type: ignore[import-untyped]  # as above
@@ -108,7 +111,7 @@ def _serve(port: int, folder: str, *, digest: bool) -> None:
             },
             "lock_storage": False,
             "logging": {"enable": False},
-            "provider_mapping": {"/dav": OneStepProvider(folder, fs_opts={})},
+            "provider_mapping": {"/dav": OneStepProvider(folder, readonly=readonly, fs_opts={})},
             "simple_dc": {"user_mapping": {"*": {USERNAME: {"password": PASSWORD}}}},
             "verbose": 0,
         }
@@ -121,4 +124,4 @@ def _serve(port: int, folder: str, *, digest: bool) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), sys.argv[2], digest=sys.argv[3] == "digest")
+    _serve(int(sys.argv[1]), sys.argv[2], digest=sys.argv[3] == "digest", readonly=sys.argv[4] == "readonly")

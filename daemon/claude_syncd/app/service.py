@@ -71,7 +71,10 @@ class DaemonService:
         if request.dry_run:
             return await self._supervisor.plan(limits)
         with self._supervisor.heard(progress):
-            return await self._supervisor.run(_DIRECTIONS[kind], limits)
+            done = await self._supervisor.run(_DIRECTIONS[kind], limits)
+        if self._site.mirror is not None:
+            self._site.mirror.wanted.set()  # who asks does not want to wait until a store is tried again by itself
+        return done
 
     async def _limits(self, request: RunRequest) -> Limits:
         under = device = ""

@@ -48,8 +48,9 @@ async def keep_mirrored(site: Site, every: float, random: random.Random, tell: C
         if before != [one.state for one in mirror.standing()]:
             await tell()
         down = any(member.down is not None for member in mirror.members)
-        wait = retry * (0.5 + random.random()) if down else every
-        retry = min(_LAST_RETRY, 2 * retry) if down else _FIRST_RETRY
+        restless = down or any(one.behind for one in mirror.standing())  # another device may be at it, too
+        wait = retry * (0.5 + random.random()) if restless else every
+        retry = min(_LAST_RETRY if down else every, 2 * retry) if restless else _FIRST_RETRY
         try:
             async with asyncio.timeout(wait):
                 await mirror.wanted.wait()
