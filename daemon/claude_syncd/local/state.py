@@ -87,7 +87,8 @@ class State(Versions, Outgoing):
             resolved = self._resolved(db, entry)
             for published, slices in zip(entry.records, resolved, strict=True):
                 r = published.record
-                self.supersede(db, r, published.extends, entry.time_ns)
+                if seq:  # before its first entry a device has no version that could be superseded
+                    self.supersede(db, r, published.extends, entry.time_ns)
                 self.forget_covered(db, r)
                 db.execute(
                     "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?)",
