@@ -7,7 +7,6 @@ Everything wrong is one ConfigError that has a line for each mistake and names t
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tomllib
@@ -401,6 +400,8 @@ def _one_of(words: Iterable[str]) -> str:
 
 
 def _did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    import difflib  # noqa: PLC0415 - only here, for a mistake
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     if not close:
         return ""

@@ -94,7 +94,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
     places.conflicts.mkdir(mode=0o700, parents=True, exist_ok=True)
     _allow_many_files()
     keep_freed_memory()
-    _collect_less_often()
+    gc.freeze()  # what is loaded by now stays
     rules = Rules(Scope(settings.scope), tuple(settings.include), tuple(settings.exclude))
     follow = tuple(Path(os.path.realpath(folder)) for folder in settings.follow)
     with _state(places, keys.vault_id, device.id) as state:
@@ -204,11 +204,3 @@ def _allow_many_files() -> None:
     wanted = 16_384 if hard == resource.RLIM_INFINITY else min(16_384, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _collect_less_often() -> None:
-    """Looking for circles among what 5,000 records are made of took a tenth of a first push and found none; what is
-    loaded by now stays anyway.
-    """
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)

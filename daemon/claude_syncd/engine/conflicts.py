@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import uuid
 from datetime import UTC, datetime
 from itertools import islice
@@ -89,6 +88,8 @@ def shown(site: Site, conflict: str) -> tuple[ConflictInfo, str, bool]:
     theirs, cut_too = _text(site, Root.CONFLICTS, found.path)
     if ours is None or theirs is None:
         return info, "", cut or cut_too
+    import difflib  # noqa: PLC0415 - only here
+
     lines = difflib.unified_diff(ours, theirs, target.rel, f"kept/{target.rel}", n=3)
     shown_lines = list(islice(lines, _DIFF_LINES + 1))
     return info, "".join(shown_lines[:_DIFF_LINES]), cut or cut_too or len(shown_lines) > _DIFF_LINES

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
+import secrets
 from typing import TYPE_CHECKING
 
 from claude_syncd.errors import LocalError
@@ -26,18 +25,17 @@ def make_private_folder(folder: Path) -> None:
 def write_private(path: Path, data: bytes) -> None:
     """Put `data` at `path` with mode 0600, replacing what was there, durable when this returns. Raises LocalError."""
     make_private_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        # mkstemp makes the file 0600 from its first moment on.
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, path)  # noqa: PTH105 - mkstemp gives a str
+            temporary.replace(path)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)  # noqa: PTH108 - mkstemp gives a str
+            temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
     except OSError as error:
