@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import secrets
-
 import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
