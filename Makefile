@@ -14,14 +14,14 @@ check: .venv/.dev
 	$(BIN)/lint-imports
 
 test: .venv/.dev
-	$(BIN)/pytest -n 2 -m "not servers and not long"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not servers and not long"
 
 test-servers: .venv/.dev
 	tests/servers/install
-	$(BIN)/pytest -m servers
+	$(BIN)/pytest -n 2 -m servers
 
 test-long: .venv/.dev
-	$(BIN)/pytest -n 2 -m long
+	$(BIN)/pytest -n 2 --dist worksteal -m long
 
 bench: .venv/.dev
 	$(BIN)/python tests/bench/run.py

@@ -105,6 +105,7 @@ def _crash_rounds(lab: Lab, rounds: int, report: Callable[[str], None]) -> None:
     machines = [lab.machine(name, settings=settings) for name in ("a", "b")]
     quick_tree(machines[0].tree, machines[0].home)
     before = _sessions(machines[0])
+    lab.prepare()
     for machine in machines:
         machine.init()
     start_all(machines)

@@ -7,7 +7,7 @@ import subprocess
 from random import Random
 from typing import TYPE_CHECKING
 
-from machines import PASSPHRASE, differences, sync_all
+from machines import differences, sync_all
 from realistic_text import Conversation
 from realistic_tree import EPOCH, small_tree
 from waiting import wait_until
@@ -48,7 +48,8 @@ def test_a_push_that_was_cut_off_goes_on(folder_lab: Lab, folder_vault: FolderVa
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
     small_tree(a.tree, a.home, 100)
     _incompressible(a, 120)
-    a.init(passphrase=PASSPHRASE)
+    folder_lab.prepare()
+    a.init()
     _killed_when(a, "push", lambda: list(folder_vault.folder.glob("devices/*/packs/*")))
     there = {path: path.stat().st_size for path in folder_vault.folder.glob("devices/*/packs/*")}
     assert there, "the push ended before it had a pack"
@@ -65,6 +66,7 @@ def test_a_push_that_was_cut_off_goes_on(folder_lab: Lab, folder_vault: FolderVa
 def test_a_pull_that_was_cut_off_goes_on(folder_lab: Lab) -> None:
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
     small_tree(a.tree, a.home, 300)
+    folder_lab.prepare()
     a.init()
     a.json("push")
     complete = a.snapshot()

@@ -28,6 +28,7 @@ def pair(folder_lab: Lab) -> tuple[Machine, Machine]:
     """Two machines with the same tree; their daemons sync when they are asked to."""
     a, b = (folder_lab.machine(name, settings=ON_REQUEST) for name in ("a", "b"))
     quick_tree(a.tree, a.home)
+    folder_lab.prepare()
     for machine in (a, b):
         machine.init()
         machine.sync()

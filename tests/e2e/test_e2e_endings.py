@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def machine(folder_lab: Lab) -> Machine:
     """A machine that is set up; no daemon runs."""
     made = folder_lab.machine("a")
+    folder_lab.prepare()
     made.init()
     return made
 

@@ -67,6 +67,7 @@ def make_at_once(machine: Machine, files: int) -> None:
 @pytest.mark.parametrize("files", [2400, pytest.param(60_000, marks=pytest.mark.long)])
 def test_files_that_appear_at_once_all_arrive(folder_lab: Lab, files: int) -> None:
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
+    folder_lab.prepare()
     a.init()
     b.init()
     a.start()

@@ -31,6 +31,7 @@ def wake_ups(machine: Machine) -> int:
 def test_a_paused_daemon_does_not_spin(folder_lab: Lab, folder_vault: FolderVault) -> None:
     a = folder_lab.machine("a")
     quick_tree(a.tree, a.home)
+    folder_lab.prepare()
     a.init()
     a.start()
     a.json("sync")

@@ -56,6 +56,7 @@ def vault(request: pytest.FixtureRequest, kind: str) -> Vault:
 def pair(lab: Lab) -> tuple[Machine, Machine]:
     """Two machines that know of each other; their daemons run, and sync when they are asked to."""
     a, b = (lab.machine(name, settings=ON_REQUEST) for name in ("a", "b"))
+    lab.prepare()
     for machine in (a, b):
         machine.init()
     sync_all([a, b])
@@ -148,6 +149,7 @@ def at_rest(machine: Machine, vault: Vault) -> tuple[dict[str, int], int]:
 def test_a_daemon_that_is_left_alone(lab: Lab, vault: Vault, kind: str) -> None:
     often = {"CLAUDE_SYNC_POLL__ACTIVE": "0.3", "CLAUDE_SYNC_POLL__ROSTER": "0.7"}
     a, b = (lab.machine(name, settings=often) for name in ("a", "b"))
+    lab.prepare()
     for machine in (a, b):
         machine.init()
     sync_all([a, b])

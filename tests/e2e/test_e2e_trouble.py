@@ -29,6 +29,7 @@ def pair(folder_lab: Lab) -> tuple[Machine, Machine]:
     """Two machines with the same tree; no daemon runs."""
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
     quick_tree(a.tree, a.home)
+    folder_lab.prepare()
     a.init()
     b.init()
     sync_all([a, b])
@@ -143,6 +144,7 @@ def test_a_machine_whose_clock_is_wrong_by_a_day(folder_lab: Lab, offset: str) -
     wrong = {"LD_PRELOAD": str(library), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     a, b = folder_lab.machine("a"), folder_lab.machine("b", settings=wrong)
     quick_tree(a.tree, a.home)
+    folder_lab.prepare()
     a.init()
     b.init()
     start_all([a, b])
@@ -237,6 +239,7 @@ def machine_with_tiny_disk(folder_lab: Lab, tiny_disk: Path) -> Machine:
 def test_a_full_disk_loses_nothing(folder_lab: Lab, machine_with_tiny_disk: Machine, tiny_disk: Path) -> None:
     a, tiny = folder_lab.machine("a"), machine_with_tiny_disk
     quick_tree(a.tree, a.home)
+    folder_lab.prepare()
     a.init()
     a.sync()
     tiny.init()

@@ -29,6 +29,7 @@ def _pair(lab: Lab, files: int = 0) -> tuple[Machine, Machine]:
         small_tree(a.tree, a.home, files)
     else:
         quick_tree(a.tree, a.home)
+    lab.prepare()
     a.init()
     b.init()
     return a, b
@@ -198,6 +199,7 @@ def test_a_third_device_joins_late_and_takes_part(lab: Lab) -> None:
 
 def test_a_request_also_finds_a_device_that_joined_just_now(folder_lab: Lab) -> None:
     a, b = (folder_lab.machine(name, settings=ON_REQUEST) for name in ("a", "b"))
+    folder_lab.prepare()
     a.init()
     a.start()
     a.sync()

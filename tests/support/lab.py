@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from gcs_server import GcsServer
 from git_http import GitHttpServer
-from machines import Machine
+from machines import PASSPHRASE, Machine
+from prepared_vault import prepared
 from s3_server import S3Server
 from vaults import FolderVault, GcsVault, GitVault, S3Vault, Vault, WebDavVault, wire_to
 from webdav_server import WebDavServer
@@ -37,6 +38,12 @@ class Lab:
         made = Machine(self.folder / name, self.vault.flags, name=name, environment=environment)
         self.machines.append(made)
         return made
+
+    def prepare(self) -> None:
+        """Have the vault there already: all machines join it, which is ten times as quick as making it. For tests
+        that are not about `init`.
+        """
+        self.vault.place(prepared(PASSPHRASE))
 
     def close(self) -> None:
         for machine in self.machines:

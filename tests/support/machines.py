@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -133,12 +134,28 @@ class Machine:
         return self.json("sync")
 
     def status(self) -> dict[str, Any] | None:
-        """The status, or None where there is none to be had."""
+        """The status, or None where there is none to be had. A daemon is asked by its socket: this is called a lot."""
+        if self.daemon is not None and not self.run_by:
+            return self._ask("/v1/status")
         done = self.ctl("status", "--json", check=False)
         if done.returncode != 0:
             return None
         value: dict[str, Any] = json.loads(done.stdout)
         return value
+
+    def _ask(self, path: str) -> dict[str, Any] | None:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(COMMAND_TIMEOUT)
+            try:
+                client.connect(str(self.state / "control.sock"))
+                client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                answer = HTTPResponse(client)
+                answer.begin()
+                data = answer.read()
+            except (OSError, HTTPException):
+                return None
+        value: dict[str, Any] = json.loads(data)
+        return value if answer.status == 200 else None
 
     def conflicts(self) -> list[dict[str, Any]]:
         """What `conflicts list` shows."""

@@ -10,6 +10,7 @@ from git_place import git, git_bytes, new_repository
 from s3_server import s3_client
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from gcs_server import GcsServer
@@ -32,12 +33,23 @@ class Vault(Protocol):
         """Every object, by name, as the store holds it, and whatever else can be read there."""
         ...
 
+    def place(self, objects: Mapping[str, bytes]) -> None:
+        """Put the objects of a vault there, before any machine comes."""
+        ...
+
 
 def wire_to(endpoint: str) -> FaultProxy:
     """A proxy in front of a server of the loopback, up already."""
     made = FaultProxy(urlsplit(endpoint).port or 0)
     made.start()
     return made
+
+
+def _write(folder: Path, objects: Mapping[str, bytes]) -> None:
+    for name, data in objects.items():
+        path = folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -56,6 +68,9 @@ class FolderVault:
 
     def stored(self) -> dict[str, bytes]:
         return _files(self.folder)
+
+    def place(self, objects: Mapping[str, bytes]) -> None:
+        _write(self.folder, objects)
 
 
 class S3Vault:
@@ -84,6 +99,12 @@ class S3Vault:
         client.close()
         return found
 
+    def place(self, objects: Mapping[str, bytes]) -> None:
+        client = s3_client(self.server.endpoint, self.server.access_key, self.server.secret_key)
+        for name, data in objects.items():
+            client.put_object(Bucket=self.server.bucket, Key=f"{self.prefix}/{name}", Body=data)
+        client.close()
+
 
 class GcsVault:
     """A vault below a prefix of a bucket of Google's."""
@@ -98,6 +119,10 @@ class GcsVault:
         begin = f"{self.prefix}/"
         objects = dict(self.server.objects)
         return {name.removeprefix(begin): data for name, (data, _) in objects.items() if name.startswith(begin)}
+
+    def place(self, objects: Mapping[str, bytes]) -> None:
+        for name, data in objects.items():
+            self.server.objects[f"{self.prefix}/{name}"] = (data, 1)
 
 
 class GitVault:
@@ -118,6 +143,9 @@ class GitVault:
         """How many commits the branch has."""
         return int(git("rev-list", "--count", "claude-sync", repository=self.repository))
 
+    def place(self, objects: Mapping[str, bytes]) -> None:
+        """The first machine makes it, and the branch with it."""
+
     def _object(self, name: str) -> bytes:
         return git_bytes("cat-file", "blob", f"claude-sync:{name}", repository=self.repository)
 
@@ -135,3 +163,6 @@ class WebDavVault:
 
     def stored(self) -> dict[str, bytes]:
         return _files(self.folder)
+
+    def place(self, objects: Mapping[str, bytes]) -> None:
+        _write(self.folder, objects)
