@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DRIVER = Path(__file__).parents[1] / "support/power_cuts.py"
-CUTS = 21
+CUTS = 18
 
 
 @pytest.fixture

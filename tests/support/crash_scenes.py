@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Literal
 from claude_syncd import config
 from claude_syncd.app.one_shot import OneShotService
 from claude_syncd.control.messages import RunRequest
+from claude_syncd.core import compaction
 from claude_syncd.core.portable import encode_key
 from claude_syncd.core.status import RunResult
 from claude_syncd.crypto.keys import EpochKey, VaultKeys, save_keys
+from claude_syncd.engine import compact
 from claude_syncd.local import device as device_file
 from claude_syncd.local.beneath import STAGED_PREFIX
 from claude_syncd.local.home import Places
@@ -236,17 +238,65 @@ def _lost_state(folder: Path) -> None:
         path.unlink()
 
 
+def _long_log(folder: Path) -> tuple[Home, Home]:
+    """A machine that has written one entry after another; the other one has read some of them."""
+    a, b = _begun(folder)
+    noise = random.Random(2)
+    for number in range(4):
+        a.append(f"~dev/{SESSION}.jsonl", row(f"more-{'abcd'[number]}", "two", 11 + number), 11 + number)
+        a.write("skills/s/data", b"word-data-blob\n" + noise.randbytes(20_000), 11 + number)
+        a.run("push")
+        if number == 1:
+            b.run("sync")
+    return a, b
+
+
+def _compaction(folder: Path) -> None:
+    _changed_at_a(_long_log(folder)[0])
+
+
+def _sweep(folder: Path) -> None:
+    a, b = _long_log(folder)
+    b.append("history.jsonl", prompt("atb", 26), 26)
+    b.run("push")
+    _compact_early()
+    _changed_at_a(a)
+    a.run("push")
+
+
+def _compact_early() -> None:
+    """In this process, compact after three entries."""
+    compaction.ENTRIES = 3
+
+
+def _compact_and_sweep() -> None:
+    """In this process, compact after three entries, and delete at once what that replaced."""
+    _compact_early()
+    vars(compact)["GRACE"] = 0  # it is of another module, and used under its name there
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`prepare` makes what is there before; then `machine` runs `command`."""
+    """`prepare` makes what is there before; then `machine` runs `command`. `early`: it compacts, and deletes what that
+    replaced, as if entries and days had gone by.
+    """
 
     prepare: Callable[[Path], None]
     machine: str
     command: Literal["push", "pull", "sync"]
+    early: bool = False
 
     def act(self, folder: Path) -> None:
         """The command that is cut off."""
+        if self.early:
+            _compact_and_sweep()
         Home(folder, self.machine).run(self.command)
+
+    def end(self, folder: Path, written: set[bytes]) -> tuple[Tree, list[str]]:
+        """The `aftermath`."""
+        if self.early:
+            _compact_and_sweep()
+        return aftermath(folder, written)
 
 
 SCENES = {
@@ -257,6 +307,8 @@ SCENES = {
     "conflicts": Scene(_conflicts, "b", "sync"),
     "published-conflicts": Scene(_published_conflicts, "a", "sync"),
     "lost-state": Scene(_lost_state, "a", "sync"),
+    "compaction": Scene(_compaction, "a", "push", early=True),
+    "sweep": Scene(_sweep, "a", "sync", early=True),
 }
 
 

@@ -26,7 +26,7 @@ from one_thread import in_one_thread
 
 in_one_thread()
 
-from crash_scenes import SCENES, Scene, aftermath, words_of  # noqa: E402 - after in_one_thread
+from crash_scenes import SCENES, Scene, words_of  # noqa: E402 - after in_one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +37,9 @@ CALLS = (
     "utimensat,symlink,symlinkat"
 )
 """Every call that changes something on a disk, and those that make it durable."""
-WAL_STRIDE = 6
-"""Of a run of writes into the database's log, the first and last are points, and every so manieth between."""
+DATABASE = "/state.db"
+STRIDE = 6
+"""Of a run of writes into the database or its log, the first and last are points, and every so manieth between."""
 
 _CALL = re.compile(r"(?:\d+ +)?(\w+)\((.*)")
 _SET_PTRACER = 0x59616D61  # prctl: who else may trace this process
@@ -111,7 +112,7 @@ def points_of(scene: Scene, folder: Path) -> list[Point]:
     assert status == 0, f"the undisturbed run ended with {status}"
     counts: Counter[str] = Counter()
     points: list[Point] = []
-    log_writes: list[Point] = []
+    database_writes: list[Point] = []
     for line in trace.read_text(errors="replace").splitlines():
         match = _CALL.match(line)
         if match is None:
@@ -122,18 +123,18 @@ def points_of(scene: Scene, folder: Path) -> list[Point]:
         point = Point(call, counts[call], what)
         if call in {"open", "openat"} and "O_CREAT" not in rest:
             continue
-        if call == "pwrite64" and "state.db-wal>" in rest:
-            log_writes.append(point)
+        if call == "pwrite64" and DATABASE in rest:
+            database_writes.append(point)
             continue
-        points += _thinned(log_writes)
-        log_writes = []
+        points += _thinned(database_writes)
+        database_writes = []
         points.append(point)
-    return points + _thinned(log_writes)
+    return points + _thinned(database_writes)
 
 
 def _thinned(run: list[Point]) -> list[Point]:
     """Of equal calls in a row: the first, the last, and some between."""
-    return [p for at, p in enumerate(run) if at % WAL_STRIDE == 0 or at == len(run) - 1]
+    return [p for at, p in enumerate(run) if at % STRIDE == 0 or at == len(run) - 1]
 
 
 def fresh(folder: Path) -> Path:
@@ -150,7 +151,7 @@ def tried(scene: Scene, folder: Path, point: Point, expected: Any) -> tuple[bool
     inject = f"inject={point.call}:signal=KILL:when={point.nth}"
     status = traced(scene, folder, ["-e", f"trace={point.call}", "-e", inject, "-o", "/dev/null"])
     try:
-        tree, wrong = forked(lambda: aftermath(folder, written))
+        tree, wrong = forked(scene.end, folder, written)
     except AssertionError as error:
         return True, [str(error)]
     if not wrong and tree != expected:
@@ -167,7 +168,7 @@ def main(scene_name: str, part: int, parts: int, work: Path, count: int | None =
     """See the module's docstring."""
     scene, folder = SCENES[scene_name], work / "home"
     points = points_of(scene, fresh(folder))
-    expected, wrong = forked(lambda: aftermath(folder, words_of(folder)))
+    expected, wrong = forked(lambda: scene.end(folder, words_of(folder)))
     found = {"the undisturbed run": wrong} if wrong else {}
     chosen = points[part::parts] if count is None else _spread(points[part::parts], count)
     missed = []

@@ -25,7 +25,7 @@ from one_thread import in_one_thread
 
 in_one_thread()
 
-from crash_scenes import SCENES, Scene, aftermath, words_of  # noqa: E402 - after in_one_thread
+from crash_scenes import SCENES, Scene, words_of  # noqa: E402 - after in_one_thread
 from kill_points import Point, forked, points_of, traced  # noqa: E402 - after in_one_thread
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def plans(disk: Disk) -> Iterator[Plan]:
     for name, scene in SCENES.items():
         home = fresh(disk, None)
         points = points_of(scene, home)
-        expected, wrong = forked(lambda home=home: aftermath(home, words_of(home)))
+        expected, wrong = forked(lambda scene=scene, home=home: scene.end(home, words_of(home)))
         assert not wrong, wrong
         yield Plan(name, scene, points, expected)
 
@@ -138,7 +138,7 @@ def cut_off(disk: Disk, plan: Plan, point: Point, safe: Path | None) -> list[str
     if not os.WIFSIGNALED(status):
         return ["the run did not come to its point"]
     try:
-        tree, wrong = forked(lambda: aftermath(home, written))
+        tree, wrong = forked(plan.scene.end, home, written)
     except AssertionError as error:
         return [str(error)]
     if not wrong and tree != plan.expected:
