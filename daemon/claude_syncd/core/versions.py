@@ -11,6 +11,8 @@ from claude_syncd.core.model import Kind, Record, covers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from claude_syncd.core.model import Vector
+
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """A record, and when it was published (Unix time in ns); where that is not known, the time of its file."""
@@ -38,6 +40,19 @@ def timeline(found: Iterable[Version]) -> list[Version]:
 def as_of(versions: Sequence[Version], time_ns: int) -> Version | None:
     """Of a timeline the version that was the newest at a time; None where nothing had been published."""
     return next((v for v in reversed(versions) if v.time_ns <= time_ns), None)
+
+
+def common_ancestor(known: Iterable[Record], one: Vector, other: Vector) -> Record | None:
+    """The newest file among `known` records of a path that versions with these two vectors both come from.
+
+    None where there is none, or more than one of which neither comes from the other. A device that knows fewer of the
+    old records gets an older one, which merges as well: what both sides share since is the same on both.
+    """
+    shared = [r for r in known if covers(one, r) and covers(other, r)]
+    newest = [r for r in shared if not any(o is not r and covers(o.vector, r) for o in shared)]
+    if not newest or any(r.kind is not Kind.FILE or content(r) != content(newest[0]) for r in newest):
+        return None
+    return max(newest, key=lambda r: (r.device, r.seq))
 
 
 def content(record: Record) -> tuple[Kind, str, int]:

@@ -9,9 +9,11 @@ from claude_syncd.core.merge.text import MAX_SIZE
 from claude_syncd.core.model import Kind, Record, covers_all
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import conflict_path
+from claude_syncd.core.versions import common_ancestor
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
 from claude_syncd.engine.merging import MOST_HISTORY, Both, merge_bytes
 from claude_syncd.engine.plan import decide_one
+from claude_syncd.engine.sources import in_vault
 from claude_syncd.engine.transcripts import merge_transcripts
 from claude_syncd.errors import Changed, LocalError, ObjectMissing, VaultError
 
@@ -56,9 +58,16 @@ def _stage(site: Site, item: Item, fetches: list[Fetch]) -> None:
     if not _small_enough(item, winner):
         return
     fetches.append(aside(site, item.path, winner, site.state.slices(winner.path, winner.device)))
+    if merge_class(item.path) in {MergeClass.TRANSCRIPT, MergeClass.HISTORY} or item.tracked is None:
+        return
     ancestor = _ancestor(item, winner)
-    if ancestor is not None and item.tracked is not None and merge_class(item.path) is not MergeClass.TRANSCRIPT:
+    if ancestor is not None:
         fetches.append(aside(site, item.path, ancestor, item.tracked.slices))
+        return
+    ancestor = _published_ancestor(site, item, winner)
+    places = in_vault(site, ancestor) if ancestor is not None else []
+    if ancestor is not None and places and ancestor.size <= MAX_SIZE:
+        fetches.append(aside(site, item.path, ancestor, places[0]))
 
 
 def _small_enough(item: Item, winner: Record) -> bool:
@@ -89,6 +98,16 @@ def _ancestor(item: Item, winner: Record) -> Record | None:
         mode=base.mode,
         sha256=base.sha256,
     )
+
+
+def _published_ancestor(site: Site, item: Item, winner: Record) -> Record | None:
+    """Where this device's version is published too: what both were made from. Only the author of the losing side
+    merges published ones, so no other device has to find the same.
+    """
+    if item.tracked is None or item.tracked.base.kind is not Kind.FILE or item.tracked.base.evicted:
+        return None
+    known = [v.record for v in site.state.versions(item.path)]
+    return common_ancestor(known, item.tracked.base.vector, winner.vector)
 
 
 def aside(site: Site, path: str, record: Record, slices: tuple[Slice, ...]) -> Fetch:
@@ -126,7 +145,7 @@ def _both(site: Site, item: Item, fetches: list[Fetch]) -> Both | None:
         winner=theirs.record,
         theirs=_place(theirs),
         ancestor=_place(known[0]) if known else None,
-        ancestor_record=_ancestor(item, theirs.record),
+        ancestor_record=known[0].record if known else _ancestor(item, theirs.record),
         published=_published_elsewhere(site, item),
     )
 

@@ -1,7 +1,7 @@
 from itertools import permutations
 
 from claude_syncd.core.model import Kind, Record, Vector
-from claude_syncd.core.versions import Version, as_of, timeline
+from claude_syncd.core.versions import Version, as_of, common_ancestor, timeline
 
 ANN, BOB = "a" * 32, "b" * 32
 
@@ -53,3 +53,31 @@ def test_as_of_a_time_is_what_was_the_newest_then() -> None:
         then = as_of(found, time)
         assert then is not None
         assert contents([then]) == [content]
+
+
+def test_the_common_ancestor_is_the_newest_that_both_come_from() -> None:
+    first = version(ANN, 1, 1, "one").record
+    second = version(BOB, 1, 2, "two", seen={ANN: 1}).record
+    ours = version(ANN, 2, 3, "ours", seen={BOB: 1}).record
+    theirs = version(BOB, 2, 4, "theirs", seen={ANN: 1}).record
+    for known in permutations([first, second, ours, theirs]):
+        assert common_ancestor(known, ours.vector, theirs.vector) == second
+        assert common_ancestor(known, theirs.vector, ours.vector) == second
+    assert common_ancestor([first, ours, theirs], ours.vector, theirs.vector) == first
+    assert common_ancestor([ours, theirs], ours.vector, theirs.vector) is None
+    assert common_ancestor([first, ours], first.vector, ours.vector) == first
+
+
+def test_where_two_versions_are_common_and_neither_comes_from_the_other_there_is_none() -> None:
+    one, two = version(ANN, 1, 1, "one").record, version(BOB, 1, 1, "two").record
+    both: Vector = {ANN: 1, BOB: 1}
+    assert common_ancestor([one, two], {**both, ANN: 2}, {**both, BOB: 2}) is None
+    same = version(BOB, 1, 1, "one").record
+    assert common_ancestor([one, same], {**both, ANN: 2}, {**both, BOB: 2}) == same
+
+
+def test_what_was_deleted_or_withdrawn_is_no_ancestor() -> None:
+    first = version(ANN, 1, 1, "one").record
+    for kind in (Kind.TOMBSTONE, Kind.WITHDRAWN):
+        gone = version(BOB, 1, 2, "", seen={ANN: 1}, kind=kind).record
+        assert common_ancestor([first, gone], {ANN: 2, BOB: 1}, {ANN: 1, BOB: 2}) is None

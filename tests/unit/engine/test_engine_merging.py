@@ -148,6 +148,41 @@ async def test_a_text_without_a_common_version_is_a_conflict(pair: Pair) -> None
     assert list(ann.conflicts().values()) == ["one of ann\n"]
 
 
+@pytest.mark.parametrize("number", [1, 8])
+async def test_texts_that_were_published_unseen_are_merged_against_what_both_came_from(pair: Pair, number: int) -> None:
+    ann, bob = pair
+    ann.write("CLAUDE.md", BASE, age=1000)
+    await settle(ann, bob)
+    ann.write("CLAUDE.md", edited(BASE, 1, "ann"), age=100)
+    bob.write("CLAUDE.md", edited(BASE, number, "bob"), age=50)
+    await ann.sync(Direction.PUSH)
+    await bob.sync(Direction.PUSH)
+    await settle(ann, bob)
+    clash = number == 1
+    assert ann.read("CLAUDE.md") == bob.read("CLAUDE.md")
+    assert bob.read("CLAUDE.md") == edited(BASE if clash else edited(BASE, 1, "ann"), number, "bob")
+    assert list(bob.conflicts().values()) == ([edited(BASE, 1, "ann")] if clash else [])
+
+
+async def test_three_texts_that_were_published_unseen_become_one(
+    vault: Vault, tmp_path: Path, stack: ExitStack
+) -> None:
+    devices = [stack.enter_context(Device(vault, tmp_path, name).running()) for name in ("ann", "bob", "cat")]
+    for device in devices:
+        await device.start()
+    devices[0].write("CLAUDE.md", BASE, age=1000)
+    await settle(*devices)
+    merged = BASE
+    for number, device in enumerate(devices):
+        device.write("CLAUDE.md", edited(BASE, 1 + 3 * number, device.site.name), age=100 - number)
+        merged = edited(merged, 1 + 3 * number, device.site.name)
+    for device in devices:
+        await device.sync(Direction.PUSH)
+    await settle(*devices, rounds=10)
+    assert {device.read("CLAUDE.md") for device in devices} == {merged}
+    assert not any(device.conflicts() for device in devices)
+
+
 async def test_a_memory_index_takes_the_lines_of_both(pair: Pair) -> None:
     ann, bob = pair
     memory = [f"{device.transcript().rpartition('/')[0]}/memory/MEMORY.md" for device in pair]
