@@ -252,6 +252,18 @@ async def test_many_things_at_once(store: Store) -> None:
     assert await names(store, "devices/") == sorted(name for name in written if not name.endswith("0"))
 
 
+async def test_history_is_dropped_and_every_object_stays(store: Store) -> None:
+    for n in range(4):
+        await store.put(f"devices/ab/log/{n:012}", b"%d" % n)
+    await store.delete("devices/ab/log/000000000000")
+    await store.drop_history()
+    await store.drop_history()
+    assert await names(store, "") == [f"devices/ab/log/{n:012}" for n in (1, 2, 3)]
+    assert await store.get("devices/ab/log/000000000003") == b"3"
+    await store.put("devices/ab/log/000000000004", b"4")
+    assert await store.get("devices/ab/log/000000000004") == b"4"
+
+
 async def test_the_probe_finds_nothing_wrong_and_leaves_nothing(store: Store) -> None:
     found = await probe(store)
     assert (found.conditional_put, found.lists, found.problems) == (True, True, ())

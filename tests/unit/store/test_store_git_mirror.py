@@ -187,6 +187,16 @@ async def test_a_squash_with_a_damaged_mirror(options: GitOptions, other: GitSto
     assert [info.name for info in await other.list("")] == [LOG, NEXT]
 
 
+async def test_dropped_history_is_gone_at_the_host(options: GitOptions, other: GitStore) -> None:
+    store = GitStore(options)
+    for name in (LOG, NEXT):
+        await store.put(name, b"12345")
+    await store.delete(LOG)
+    await Retrying(Limited(store, 2)).drop_history()
+    assert git("rev-list", "--count", "claude-sync", repository=Path(options.url)) == "1"
+    assert [info.name for info in await other.list("")] == [NEXT]
+
+
 async def test_a_mirror_that_breaks_again_is_not_made_anew_at_once(options: GitOptions) -> None:
     clock = 0.0
     store = GitStore(options, now=lambda: clock)
