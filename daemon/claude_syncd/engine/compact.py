@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from claude_syncd.core.compaction import ENTRIES, GRACE, Live, Terms, Use, due, moving_runs, repointed, vacated
+from claude_syncd.core.compaction import ENTRIES, GRACE, Live, Terms, Use, due, moving_runs, vacated
 from claude_syncd.core.compaction import waited_for as _waited_for
 from claude_syncd.core.elapsed import DAY
-from claude_syncd.core.model import Checkpoint, Published, Slice
+from claude_syncd.core.model import Checkpoint, Published
 from claude_syncd.engine.checkpoints import read_newest
 from claude_syncd.engine.moving import Mover
 from claude_syncd.engine.push import say_seen, seen_here
@@ -28,7 +28,7 @@ from claude_syncd.vault.area import Area
 from claude_syncd.vault.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from claude_syncd.engine.outbox import Outbox
@@ -210,11 +210,14 @@ class Compactor:
         async with Writer(site.keys, site.me, seq, site.store.put, site.pool, inline_limit=0) as writer:
             mover = Mover(site, writer)
             portions = site.state.outgoing(site.me)
+            newest_of = ""
             while records := await site.off_loop(next, portions, ()):
-                for run in (run for one in records for run in moving_runs(one.slices, leaving, fold=True)):
-                    await mover.add(run)
+                for one in records:
+                    for run in moving_runs(one.slices, leaving, fold=one.record.path != newest_of):
+                        await mover.add(run)
+                    newest_of = one.record.path
             await mover.finish()
-        await site.off_loop(_repoint, site, mover.moved)
+            await site.off_loop(_repoint, site, mover)
 
     async def _encoded(self, checkpoint: Checkpoint) -> bytes | None:
         """The sealed checkpoint, without superseded records if it is too large with them; None if it still is."""
@@ -292,18 +295,10 @@ def _in_use(site: Site) -> Live:
     return live
 
 
-def _repoint(site: Site, moved: dict[Slice, tuple[Slice, ...]]) -> None:
+def _repoint(site: Site, mover: Mover) -> None:
     for portion in site.state.outgoing(site.me):
-        site.state.repoint(_repointed(portion, moved))
-
-
-def _repointed(records: Iterable[Published], moved: dict[Slice, tuple[Slice, ...]]) -> list[Published]:
-    changed = []
-    for one in records:
-        slices = repointed(one.slices, moved)
-        if slices != one.slices:
-            changed.append(Published(record=one.record, slices=slices))
-    return changed
+        now = ((one, mover.repointed(one.slices)) for one in portion)
+        site.state.repoint([Published(record=one.record, slices=new) for one, new in now if new != one.slices])
 
 
 def _spare(site: Site, area: Area, checkpoint: int, lived: int) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import defaultdict
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from claude_syncd.core.compaction import BLOB
+from claude_syncd.core.compaction import BLOB, repointed
 from claude_syncd.core.model import Slice
 from claude_syncd.errors import IntegrityError
 
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
 AT_ONCE = 32 * 1024 * 1024
 """So many bytes of plaintext are held, and as many again on their way into a pack."""
 
+_start = attrgetter("start")
+
 
 class Mover:
-    """Moves runs of slices, each slice once. `moved`, after `finish`, says where each one is now.
+    """Moves runs of slices, each byte of a blob once, however many slices have it. After `finish`, `repointed` says
+    where a content is now.
 
     The slices of a run follow each other in one content: they become whole blobs, as far as they go.
     """
@@ -35,16 +40,18 @@ class Mover:
         self._blob = bytearray()
         self._pieces: list[tuple[Slice, int, int]] = []  # whose bytes they are, start and length in the blob
         self._placed: dict[Slice, list[tuple[int, int, int]]] = {}  # ticket, start, length
-        self.moved: dict[Slice, tuple[Slice, ...]] = {}
+        self._spans: dict[tuple[str, int], list[Slice]] = {}  # what was moved of each blob: apart, by start
 
     async def add(self, run: Sequence[Slice]) -> None:
-        """Move these, unless some of them were moved before."""
+        """Move these, but what of them was moved before."""
         left = []
         for one in run:
-            if one not in self._placed:
-                self._placed[one] = []
-                left.append(one)
-                self._waiting += one.length
+            spans = self._spans.setdefault((one.object, one.blob), [])
+            for new in _uncovered(one, spans):
+                insort(spans, new, key=_start)
+                self._placed[new] = []
+                left.append(new)
+                self._waiting += new.length
         if left:
             self._runs.append(left)
         if self._waiting >= AT_ONCE:
@@ -55,10 +62,22 @@ class Mover:
         await self._move()
         await self._flush()
         await self._writer.finish()
-        self.moved = {
-            one: tuple(Slice(*self._writer.place(ticket), start, length) for ticket, start, length in pieces)
-            for one, pieces in self._placed.items()
-        }
+
+    def repointed(self, slices: Sequence[Slice]) -> tuple[Slice, ...]:
+        """The same content in its new places."""
+        return repointed(slices, {one: now for one in slices if (now := self._now(one))})
+
+    def _now(self, one: Slice) -> tuple[Slice, ...]:
+        """Where a slice is now; nothing unless all of it was moved."""
+        found, end = [], one.start + one.length
+        for span in self._spans.get((one.object, one.blob), ()):
+            at = span.start
+            for ticket, start, length in self._placed[span]:
+                first, last = max(at, one.start), min(at + length, end)
+                if first < last:
+                    found.append(Slice(*self._writer.place(ticket), start + first - at, last - first))
+                at += length
+        return tuple(found) if sum(s.length for s in found) == one.length else ()
 
     async def _move(self) -> None:
         runs, self._runs, self._waiting = self._runs, [], 0
@@ -102,3 +121,17 @@ class Mover:
             ticket = await self._writer.add(plain)
             for one, start, length in pieces:
                 self._placed[one].append((ticket, start, length))
+
+
+def _uncovered(one: Slice, spans: Sequence[Slice]) -> list[Slice]:
+    """The parts of a slice that none of `spans`, in order, has."""
+    parts, start, end = [], one.start, one.start + one.length
+    for span in spans:
+        if span.start >= end:
+            break
+        if start < span.start:
+            parts.append(Slice(one.object, one.blob, start, span.start - start))
+        start = max(start, span.start + span.length)
+    if start < end:
+        parts.append(Slice(one.object, one.blob, start, end - start))
+    return parts

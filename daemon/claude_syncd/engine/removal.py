@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_syncd.core.compaction import repointed
 from claude_syncd.core.model import Kind, Published, Record, RosterEntry, heads, join
 from claude_syncd.core.reconcile import conflict_path
 from claude_syncd.engine.moving import Mover
@@ -95,7 +94,7 @@ def _batch(left: Iterator[Published]) -> list[Published]:
 def _ours(site: Site, one: Published, seq: int, mover: Mover) -> Published:
     vector = join(one.record.vector, {site.me: seq})
     record = msgspec.structs.replace(one.record, device=site.me, seq=seq, vector=vector)
-    return Published(record=record, slices=repointed(one.slices, mover.moved))
+    return Published(record=record, slices=mover.repointed(one.slices))
 
 
 def _needed(site: Site, device: str) -> list[Published]:

@@ -34,7 +34,9 @@ SELECT r.path FROM records r WHERE r.device=:device AND (
   (r.kind<>'file' AND r.at <= :old)
   OR EXISTS (SELECT 1 FROM records o WHERE o.path=r.path AND o.device<>:device AND o.at <= :old))"""
 _HELD = f"SELECT {RECORD}, at FROM records WHERE path=?"  # noqa: S608
-_NEXT = f"SELECT {_ROWS} FROM outgoing WHERE (path, seq) > (?, ?) ORDER BY path, seq LIMIT {PORTION}"  # noqa: S608
+_NEXT = f"""
+SELECT {_ROWS} FROM outgoing WHERE path >= ?1 AND (path > ?1 OR seq < ?2)
+ORDER BY path, seq DESC LIMIT {PORTION}"""  # noqa: S608
 _CONTENTS = tuple(
     f"SELECT {RECORD}, slices FROM {table} WHERE device=? AND (path, seq) > (?, ?) ORDER BY path, seq LIMIT {PORTION}"  # noqa: S608
     for table in ("records", "superseded")
@@ -80,7 +82,7 @@ class Outgoing(Devices):
         return max(int(self.meta(f"floor:{device}") or 0), int(str(rows[0][0])) if rows else 0)
 
     def outgoing(self, device: str) -> Iterator[tuple[Published, ...]]:
-        """The records of the checkpoint that was begun, by path and seq, a few at a time."""
+        """The records of the checkpoint that was begun, by path and the newest first, a few at a time."""
         last: tuple[object, object] = ("", 0)
         while rows := self.rows(_NEXT, last):
             yield tuple(self._published(device, row) for row in rows)

@@ -404,6 +404,26 @@ async def test_superseded_versions_stay_within_the_retention_time(pair: Pair) ->
     assert bob.site.state.slices_of(first) == (place,)
 
 
+async def test_versions_that_share_their_bytes_share_them_after_many_checkpoints(pair: Pair) -> None:
+    """Each version of a session is the beginning of the next: each by itself, they would be ten times it."""
+    ann, _ = pair
+    clock = Clock(ann)
+    for number in range(6):
+        for push in range(5):
+            clock.go_on(700, ann)
+            await grow(ann, 1, start=number * 5 + push)
+        await fold(ann, clock)
+    assert len(ann.site.state.versions(ann.site.state.paths()[0])) > 20
+    size = (ann.places.tree / ann.transcript()).stat().st_size
+    live = sum(await plain_sizes(ann))
+    assert size <= live <= 2 * size
+    await everything_resolves(ann)
+
+
+async def plain_sizes(device: Device) -> list[int]:
+    return [sum(await device.site.reader.plain_sizes(name)) for name in area(device) if "/packs/" in name]
+
+
 async def test_dead_bytes_are_reason_enough(pair: Pair) -> None:
     ann, _ = pair
     clock = Clock(ann)

@@ -23,7 +23,9 @@ from claude_syncd.store import git_branch, git_remote
 from claude_syncd.store.base import ObjectInfo
 from claude_syncd.store.count import Counting, Traffic
 from claude_syncd.store.git import GitStore
+from claude_syncd.store.limit import Limited
 from claude_syncd.store.options import GitOptions
+from claude_syncd.store.retry import Retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
