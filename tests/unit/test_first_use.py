@@ -22,7 +22,7 @@ PROGRAM = """
 import faulthandler, sys, threading
 from pathlib import Path
 
-from claude_syncd.engine.round import remembered_hold
+from claude_syncd.engine.holds import remembered_hold
 from claude_syncd.local import device, live
 from claude_syncd.local.state import State
 from claude_syncd.vault import codec, layout

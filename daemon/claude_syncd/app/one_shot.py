@@ -14,8 +14,8 @@ from claude_syncd.control.messages import ConflictDetail, LogAnswer
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import approvals, report, versions
 from claude_syncd.engine import conflicts as kept
+from claude_syncd.engine.holds import remembered_hold
 from claude_syncd.engine.keep_mirrored import keep_mirrored_once
-from claude_syncd.engine.round import remembered_hold
 from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.survey import survey
 from claude_syncd.errors import Held, LocalError, SyncError

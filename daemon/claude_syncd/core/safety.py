@@ -9,11 +9,17 @@ import msgspec
 MASS_DELETION = 20
 """So many files may always vanish at once."""
 
+MASS_REWRITE = 20
+"""So many files may always be overwritten with what is no text."""
+HEAD = 4096
+"""Bytes at the beginning of a file that say whether it is text."""
+
 
 class HoldReason(StrEnum):
     """Why syncing holds."""
 
     MASS_DELETION = "mass-deletion"
+    MASS_REWRITE = "mass-rewrite"
     ROOT_CHANGED = "root-changed"
     ROOT_MISSING = "root-missing"
 
@@ -47,6 +53,34 @@ def deletion_hold(missing: int, known: int) -> Hold | None:
         reason=HoldReason.MASS_DELETION,
         message=f"{missing} of {known} files have vanished at once; nothing was deleted elsewhere",
         hint="put them back, or run `claude-syncctl resume --accept` to delete them elsewhere, too",
+    )
+
+
+def unreadable(head: bytes) -> bool:
+    """Whether a file that begins with `head` (its first 4,096 bytes, or all of it) is no text: empty, with zero bytes,
+    or not UTF-8.
+    """
+    if not head or b"\0" in head:
+        return True
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        # A character may be cut off at the end of what was read.
+        return not (len(head) == HEAD and error.start >= HEAD - 3 and error.reason == "unexpected end of data")
+    return False
+
+
+def rewrite_hold(spoilt: int, known: int) -> Hold | None:
+    """The hold for `spoilt` of `known` files having been overwritten with what is no text, as ransomware does: more
+    than half of them and over 20. Work does not look like that: who edits or formats many files leaves text behind.
+    """
+    if spoilt <= MASS_REWRITE or spoilt * 2 <= known:
+        return None
+    return Hold(
+        reason=HoldReason.MASS_REWRITE,
+        message=f"{spoilt} of {known} files were overwritten with something that is no text; it was not published",
+        hint="if that is right, run `claude-syncctl resume --accept`; if not, end what does it, and then bring back"
+        " what was there before it began: `claude-syncctl restore --all --at TIME`",
     )
 
 

@@ -14,6 +14,7 @@ from claude_syncd.core.status import Problem
 from claude_syncd.engine import versions
 from claude_syncd.engine.parking import runs
 from claude_syncd.engine.plan import lookers_of
+from claude_syncd.engine.projected import is_projected, locked
 from claude_syncd.engine.sources import TrashIndex
 from claude_syncd.errors import UsageError
 from claude_syncd.local.live import live_sessions
@@ -44,6 +45,11 @@ def forgettable(site: Site, named: Sequence[str], cwd: str) -> list[str]:
                 f"{path} is not synced here, so it can't be deleted from here",
                 hint="delete it on a device that has it, or widen `scope` in config.toml",
             )
+        if spot.file_class is FileClass.SETTINGS and is_projected(spot):
+            raise UsageError(
+                f"{spot.rel} holds settings of this machine, too",
+                hint="take out of it what you want gone; or leave it out of the sync with `exclude` in config.toml",
+            )
         if runs(spot, live):
             raise UsageError(f"the session {spot.rel} runs", hint="end it first")
     return [*chosen, *kept]
@@ -60,7 +66,8 @@ def forget(site: Site, paths: Sequence[str]) -> None:
         site.state.forget(path, join(*(r.vector for r in site.state.newest(path))), site.now_ns())
         found = lookers[spot.root].look(spot.rel)
         if found is not None:
-            site.appliers[spot.root].remove(spot.rel, found.identity)
+            with locked(site, spot):
+                site.appliers[spot.root].remove(spot.rel, found.identity)
     trash = TrashIndex(site)
     for spot in map(site.paths.spot, paths):
         if spot is not None:

@@ -9,15 +9,12 @@ from enum import Flag
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Action
-from claude_syncd.core.safety import Hold, HoldReason, RootIdentity, deletion_hold, root_hold
 from claude_syncd.core.status import Pending, Requests, RunResult
 from claude_syncd.engine import keep
 from claude_syncd.engine import pull as pulling
 from claude_syncd.engine.compare import compare
+from claude_syncd.engine.holds import Holds
 from claude_syncd.engine.keep_mirrored import before_first_use
 from claude_syncd.engine.outbox import Outbox, TwinError, send
 from claude_syncd.engine.plan import Plan, decide, earlier
@@ -26,29 +23,23 @@ from claude_syncd.engine.push import push
 from claude_syncd.engine.survey import rejoined, survey
 from claude_syncd.engine.take import put_off, receive
 from claude_syncd.engine.tally import Tally
-from claude_syncd.errors import Held, LocalError
 from claude_syncd.local.live import live_sessions
-from claude_syncd.local.scan import root_identity
 from claude_syncd.local.syscalls import give_back_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
+    from claude_syncd.core.safety import Hold
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.push import Pushed
     from claude_syncd.engine.site import Site
-    from claude_syncd.local.state import State
 
 _PORTION = 512  # paths decided in one go off the loop
 _PASSES = 5  # upload or download, then the kept side of a conflict, its publication, a withdrawal; one to spare
 _PUBLISHED = frozenset({Action.UPLOAD, Action.DELETE})
-_ACCEPTED = "deletions_accepted"
-_HOLD = "hold"
 _MUCH = 4 * 1024 * 1024  # bytes, and files: after more than that, memory is given back
 _MANY = 1000
 _REST_MARGIN = 0.1  # seconds; the clock of files and that of the loop are not the same
-_root_decoder = msgspec.json.Decoder(RootIdentity)
-_hold_decoder = msgspec.json.Decoder(Hold)
 
 
 class Direction(Flag):
@@ -86,7 +77,7 @@ class Round:
         self.poller = Poller(site)
         self.outbox = Outbox(site.places.outbox)
         self.dirty: set[str] = set()
-        self.hold: Hold | None = remembered_hold(site.state)
+        self.holds = Holds(site)
         self.pending = Pending()
         self.failures: list[str] = []
         self.parked: set[str] = set()
@@ -138,15 +129,17 @@ class Round:
     async def scan(self, under: str = "") -> None:
         """Look at the whole tree, or at one folder of it. Raises LocalError when it is not there."""
         if not under:
-            await self._check_root()
+            await self.holds.check_root()
         self.dirty |= await self.site.off_loop(survey, self.site, under)
+
+    @property
+    def hold(self) -> Hold | None:
+        """Why the last round stopped to ask, if it did."""
+        return self.holds.hold
 
     async def accept(self) -> None:
         """The user's word that what is held is right: it is done in the next round."""
-        hold = self.hold
-        if hold is not None:
-            await self.site.off_loop(_accept, self.site, hold)
-        await self._held(None)
+        await self.holds.accept()
 
     async def look(self, limits: Limits | None = None) -> Plan:
         """The Plan for everything that waits, without acting on it."""
@@ -161,7 +154,7 @@ class Round:
         """Raise Held if a round would stop to ask."""
         async with self._lock:
             plan = await self._decide(self.dirty.union(await self.site.off_loop(self.site.state.todo)))
-            await self._check_deletions(plan)
+            await self.holds.check(plan)
 
     async def run(self, direction: Direction, limits: Limits | None = None, *, newcomers: bool = False) -> RunResult:
         """One round; if it pulls, with `newcomers` it first asks who joined since the roster was read.
@@ -169,9 +162,7 @@ class Round:
         Raises StoreError; Held when it stopped to ask. What is not done stays to be done.
         """
         async with self._lock:
-            if self.hold is not None and self.hold.reason is not HoldReason.MASS_DELETION:
-                raise Held(self.hold.message, hint=self.hold.hint)
-            await self._held(None)  # files that vanished may have come back: it is found out anew
+            await self.holds.begin()
             if self._unjoined:
                 await self._join()
             before = self.site.counter.snapshot()
@@ -220,7 +211,7 @@ class Round:
             if not paths:
                 return False
             plan = await self._decide(paths)
-            await self._check_deletions(plan)
+            await self.holds.check(plan)
             tally.parked.update(i.path for i in plan.parked)
             tally.rest_ns = earlier(tally.rest_ns, plan.rest_ns)
             return await self._act(plan, direction, limits, tally)
@@ -290,7 +281,7 @@ class Round:
             await pulling.adopt(site, still)
         if Direction.PUSH in direction:
             self._count(await push(site, self.outbox, outgoing), tally)
-            await site.off_loop(site.state.set_meta, _ACCEPTED, None)
+            await self.holds.passed(plan)
         else:
             later.update(i.path for i in outgoing)
         # A former id may have left more than one side of a path.
@@ -305,29 +296,6 @@ class Round:
         tally.deleted += pushed.deleted
         tally.conflicts += pushed.conflicts
         tally.later.update(pushed.again)
-
-    async def _check_deletions(self, plan: Plan) -> None:
-        vanished = sum(i.spot.root is Root.TREE and not i.forgotten for i in plan.of(Action.DELETE, Action.EVICT))
-        hold = deletion_hold(vanished, await self.site.off_loop(self.site.state.count))
-        if hold is not None and await self.site.off_loop(self.site.state.meta, _ACCEPTED) is None:
-            await self._held(hold)
-            raise Held(hold.message, hint=hold.hint)
-
-    async def _held(self, hold: Hold | None) -> None:
-        """Remember the hold, also for whoever asks while no daemon runs."""
-        if hold != self.hold or hold is not None:
-            await self.site.off_loop(remember_hold, self.site, hold)
-        self.hold = hold
-
-    async def _check_root(self) -> None:
-        """Hold when the tree is gone or is another folder than it was."""
-        before, now = await self.site.off_loop(_roots, self.site)
-        if self.hold is None or self.hold.reason is not HoldReason.MASS_DELETION:
-            await self._held(root_hold(before, now))
-        if self.hold is not None and self.hold.reason is not HoldReason.MASS_DELETION:
-            raise Held(self.hold.message, hint=self.hold.hint)
-        if before is None:
-            await self.site.off_loop(_first_root, self.site)
 
     async def _take_new_id(self) -> None:
         """This device's id lives twice: go on under another. What the old one wrote is another device's now."""
@@ -354,49 +322,3 @@ def _portions(paths: Iterable[str]) -> Iterator[list[str]]:
     remaining = iter(paths)
     while portion := list(islice(remaining, _PORTION)):
         yield portion
-
-
-def _roots(site: Site) -> tuple[RootIdentity | None, RootIdentity | None]:
-    known = site.state.meta("root")
-    before = _root_decoder.decode(known) if known is not None else None
-    tree = site.places.tree
-    try:
-        device, inode = root_identity(tree)
-    except LocalError:
-        return before, None
-    return before, RootIdentity(path=str(tree.resolve()), device=device, inode=inode)
-
-
-def remembered_hold(state: State) -> Hold | None:
-    """The hold that the last round ended with, if it did."""
-    known = state.meta(_HOLD)
-    return _hold_decoder.decode(known) if known is not None else None
-
-
-def remember_hold(site: Site, hold: Hold | None) -> None:
-    """Keep it in the state."""
-    site.state.set_meta(_HOLD, msgspec.json.encode(hold).decode() if hold is not None else None)
-
-
-def _remember_root(site: Site, root: RootIdentity) -> None:
-    site.state.set_meta("root", msgspec.json.encode(root).decode())
-
-
-def _first_root(site: Site) -> None:
-    """The tree of a device that has never synced; made where Claude Code has not been started yet."""
-    try:
-        site.places.tree.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise LocalError(f"can't make the folder {site.places.tree}: {error.strerror}") from error
-    _, now = _roots(site)
-    if now is not None:
-        _remember_root(site, now)
-
-
-def _accept(site: Site, hold: Hold) -> None:
-    if hold.reason is HoldReason.MASS_DELETION:
-        site.state.set_meta(_ACCEPTED, "yes")
-        return
-    _first_root(site)
-    # What this folder lacks was not deleted from it: it is compared with the vault afresh, and filled from it.
-    site.state.forget_bases()

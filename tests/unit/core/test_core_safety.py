@@ -1,7 +1,16 @@
 import msgspec
 import pytest
 
-from claude_syncd.core.safety import HoldReason, RootIdentity, deletion_hold, mass_deletion, root_hold
+from claude_syncd.core.safety import (
+    HEAD,
+    HoldReason,
+    RootIdentity,
+    deletion_hold,
+    mass_deletion,
+    rewrite_hold,
+    root_hold,
+    unreadable,
+)
 
 ROOT = RootIdentity(path="/home/ann/.claude", device=1, inode=42)
 
@@ -52,3 +61,33 @@ def test_a_folder_that_is_gone_holds() -> None:
     assert hold is not None
     assert hold.reason is HoldReason.ROOT_MISSING
     assert ROOT.path in hold.message
+
+
+@pytest.mark.parametrize(
+    ("head", "spoilt"),
+    [
+        (b"", True),
+        (b"text\n", False),
+        ("äöü €".encode(), False),
+        (b"a\0b", True),
+        (b"\xff\xfe\x9c\x01", True),
+        (("x" * (HEAD - 1) + "ä").encode()[:HEAD], False),  # cut within a character of two bytes
+        (("x" * (HEAD - 2) + "€").encode()[:HEAD], False),  # the last character is cut off
+        (b"x" * (HEAD - 3) + b"\xe2\x82", True),  # it is the end of the file, and no character
+        (b"\x93" + b"x" * (HEAD - 1), True),
+    ],
+)
+def test_what_is_no_text(head: bytes, spoilt: bool) -> None:
+    assert unreadable(head) is spoilt
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "known", "holds"),
+    [(0, 0, False), (20, 20, False), (21, 21, True), (21, 41, True), (21, 42, False), (500, 999, True)],
+)
+def test_files_that_are_no_text_any_more_hold(spoilt: int, known: int, holds: bool) -> None:
+    hold = rewrite_hold(spoilt, known)
+    assert (hold is not None) is holds
+    if hold is not None:
+        assert hold.reason is HoldReason.MASS_REWRITE
+        assert "restore --all --at" in hold.hint
