@@ -62,13 +62,15 @@ class Holds:
         rewritten = [i for i in plan.of(Action.UPLOAD) if _rewritten(i)]
         if len(rewritten) + len(self._spoilt) > MASS_REWRITE:
             spoilt = await site.off_loop(_spoilt, site, rewritten)
-            await self._ask(rewrite_hold(len(spoilt.union(self._lately())), known))
+            if spoilt:
+                await self._ask(rewrite_hold(len(spoilt.union(self._lately())), known))
 
     async def passed(self, plan: Plan) -> None:
-        """After a push: an answer holds for one, and what went by is counted for an hour, for who spoils files
-        does so in many small steps.
+        """After a push: an answer holds for one, and what went by without one is counted for an hour, for who spoils
+        files does so in many small steps.
         """
         site = self._site
+        accepted = await site.off_loop(site.state.meta, _ACCEPTED[HoldReason.MASS_REWRITE]) is not None
         for key in _ACCEPTED.values():
             await site.off_loop(site.state.set_meta, key, None)
         uploads = plan.of(Action.UPLOAD)
@@ -76,7 +78,7 @@ class Holds:
             self._spoilt.pop(item.path, None)
         now_ns = site.now_ns()
         rewritten = [i for i in uploads if _rewritten(i)]
-        if rewritten:
+        if rewritten and not accepted:
             self._spoilt |= dict.fromkeys(await site.off_loop(_spoilt, site, rewritten), now_ns)
 
     async def check_root(self) -> None:
