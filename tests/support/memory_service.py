@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from claude_syncd import errors
 from claude_syncd.control.messages import (
     ConflictDetail,
+    ConflictDraft,
     ForgetAnswer,
     LogAnswer,
     RemoveAnswer,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         Keep,
         Kind,
         LogRequest,
+        MergedRequest,
         RemoveRequest,
         RestoreRequest,
         RunRequest,
@@ -108,6 +110,7 @@ class MemoryService:
         self.runs: list[tuple[Kind, RunRequest]] = []
         self.restores: list[RestoreRequest] = []
         self.forgotten: list[str] = []
+        self.merges: list[str] = []
         self.finished = 0
         self.pokes = 0
         self.watchers = 0
@@ -224,6 +227,13 @@ class MemoryService:
         for one in ids:
             del self.waiting[one]
         return len(ids)
+
+    async def draft(self, conflict: str) -> ConflictDraft:
+        return ConflictDraft(conflict=self._find(conflict), local="a\nb\n", remote="a\nc\n", sha256="0" * 64)
+
+    async def merged(self, conflict: str, request: MergedRequest) -> None:
+        self.merges.append(Path(request.file).read_text())
+        del self.kept[self._find(conflict).id]
 
     async def devices(self) -> list[DeviceInfo]:
         return [

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from claude_syncd.control.messages import (
         ApproveRequest,
         CheckRequest,
+        ConflictDraft,
         ForgetAnswer,
         ForgetRequest,
         Keep,
         Kind,
         LogRequest,
+        MergedRequest,
         RemoveAnswer,
         RemoveRequest,
         RestoreAnswer,
@@ -180,6 +182,14 @@ class OneShotService:
     def forget(self, request: ForgetRequest) -> ForgetAnswer:
         """See OneShot."""
         return self._with(lambda _, service: service.forget(request))
+
+    def draft(self, conflict: str) -> ConflictDraft:
+        """See OneShot."""
+        return self._with(lambda _, service: service.draft(conflict))
+
+    def merged(self, conflict: str, request: MergedRequest) -> None:
+        """See OneShot."""
+        self._with(lambda _, service: service.merged(conflict, request))
 
     def devices(self) -> list[DeviceInfo]:
         """See OneShot."""

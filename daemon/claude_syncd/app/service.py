@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.control.messages import (
     ConflictDetail,
+    ConflictDraft,
     ForgetAnswer,
     LogAnswer,
     RemoveAnswer,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Keep,
         Kind,
         LogRequest,
+        MergedRequest,
         RemoveRequest,
         RestoreRequest,
         RunRequest,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.site import Site
     from claude_syncd.engine.supervisor import Supervisor
 
+MOST_EDITED = 4 * 1024 * 1024
 _NAMED = 1000  # files by name in an answer
 _DIRECTIONS = {"push": Direction.PUSH, "pull": Direction.PULL, "sync": Direction.SYNC}
 
@@ -178,6 +181,17 @@ class DaemonService:
                 pending = True
         return ForgetAnswer(forgotten=len(paths), files=paths[:_NAMED], pending=pending)
 
+    async def draft(self, conflict: str) -> ConflictDraft:
+        """See Service."""
+        info, sides = await self._site.off_loop(kept.draft, self._site, conflict)
+        return ConflictDraft(conflict=info, local=sides.ours, remote=sides.theirs, sha256=sides.sha256)
+
+    async def merged(self, conflict: str, request: MergedRequest) -> None:
+        """See Service."""
+        site = self._site
+        content = await site.off_loop(_whole, request.file)
+        self._supervisor.changed(await site.off_loop(kept.take, site, conflict, content, request.sha256))
+
     async def devices(self) -> list[DeviceInfo]:
         """See Service."""
         return await self._site.off_loop(report.devices, self._site)
@@ -218,6 +232,17 @@ class DaemonService:
     def events(self) -> AsyncIterator[Progress | Status]:
         """See Service."""
         return self._supervisor.events()
+
+
+def _whole(file: str) -> bytes:
+    try:
+        with Path(file).open("rb") as opened:
+            content = opened.read(MOST_EDITED + 1)
+    except OSError as error:
+        raise LocalError(f"can't read {file}: {error.strerror}") from error
+    if len(content) > MOST_EDITED:
+        raise UsageError(f"{file} is too large")
+    return content
 
 
 def _restorable(site: Site, request: RestoreRequest) -> list[str]:

@@ -62,6 +62,13 @@ class ApproveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     reject: bool = False
 
 
+class MergedRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """End a conflict with the content of the absolute `file`. `sha256`: of the tree's side that it was made from."""
+
+    file: PathText
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
 class LogRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The versions of a file. `path`: absolute, relative to the folder `cwd` or to the tree, or portable."""
 
@@ -127,6 +134,15 @@ class ConflictDetail(msgspec.Struct, frozen=True, kw_only=True):
     conflict: ConflictInfo
     diff: str = ""
     truncated: bool = False
+
+
+class ConflictDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """Both sides of a conflict as text, the tree's and the kept one; `sha256` is that of the tree's."""
+
+    conflict: ConflictInfo
+    local: str
+    remote: str
+    sha256: str
 
 
 class ResolvedAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from claude_syncd.control.messages import (
     ApproveRequest,
     CheckRequest,
     ConflictDetail,
+    ConflictDraft,
     ConflictsAnswer,
     DevicesAnswer,
     DiffAnswer,
@@ -24,6 +25,7 @@ from claude_syncd.control.messages import (
     ForgetRequest,
     LogAnswer,
     LogRequest,
+    MergedRequest,
     PauseRequest,
     RemoveAnswer,
     RemoveRequest,
@@ -57,6 +59,7 @@ _approve_decoder = msgspec.json.Decoder(ApproveRequest)
 _log_decoder = msgspec.json.Decoder(LogRequest)
 _restore_decoder = msgspec.json.Decoder(RestoreRequest)
 _forget_decoder = msgspec.json.Decoder(ForgetRequest)
+_merged_decoder = msgspec.json.Decoder(MergedRequest)
 _rename_decoder = msgspec.json.Decoder(RenameRequest)
 _remove_decoder = msgspec.json.Decoder(RemoveRequest)
 _check_decoder = msgspec.json.Decoder(CheckRequest)
@@ -165,6 +168,16 @@ async def _restore(ask: Ask) -> RestoreAnswer:
 
 async def _forget(ask: Ask) -> ForgetAnswer:
     return await ask.service.forget(await ask.body(_forget_decoder))
+
+
+async def _draft(ask: Ask) -> ConflictDraft:
+    return await ask.service.draft(ask.http.match_info["id"])
+
+
+async def _merged(ask: Ask) -> ResolvedAnswer:
+    request = await ask.body(_merged_decoder)
+    await ask.service.merged(ask.http.match_info["id"], request)
+    return ResolvedAnswer(resolved=1)
 
 
 async def _devices(ask: Ask) -> DevicesAnswer:
@@ -306,6 +319,23 @@ ROUTES: tuple[Route, ...] = (
         _forget,
         body=ForgetRequest,
         answers=(ForgetAnswer,),
+    ),
+    Route(
+        "draft",
+        "GET",
+        "/v1/conflicts/{id}/draft",
+        "Both sides of a conflict as text",
+        _draft,
+        answers=(ConflictDraft,),
+    ),
+    Route(
+        "merged",
+        "POST",
+        "/v1/conflicts/{id}/merged",
+        "End a conflict with what its user made of both sides",
+        _merged,
+        body=MergedRequest,
+        answers=(ResolvedAnswer,),
     ),
     Route("devices", "GET", "/v1/devices", "The devices of the vault", _devices, answers=(DevicesAnswer,)),
     Route(

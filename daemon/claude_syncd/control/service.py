@@ -11,12 +11,14 @@ if TYPE_CHECKING:
         ApproveRequest,
         CheckRequest,
         ConflictDetail,
+        ConflictDraft,
         ForgetAnswer,
         ForgetRequest,
         Keep,
         Kind,
         LogAnswer,
         LogRequest,
+        MergedRequest,
         RemoveAnswer,
         RemoveRequest,
         RestoreAnswer,
@@ -96,6 +98,14 @@ class Service(Protocol):
 
     async def forget(self, request: ForgetRequest) -> ForgetAnswer:
         """Delete files for good, on every device. UsageError: nothing is known of one, or it is in use."""
+        ...
+
+    async def draft(self, conflict: str) -> ConflictDraft:
+        """Both sides of one conflict as text. UsageError: it is no text, or there is no such id."""
+        ...
+
+    async def merged(self, conflict: str, request: MergedRequest) -> None:
+        """End one conflict with another content. UsageError: the tree's side has changed meanwhile."""
         ...
 
     async def devices(self) -> list[DeviceInfo]:
@@ -186,6 +196,14 @@ class OneShot(Protocol):
 
     def forget(self, request: ForgetRequest) -> ForgetAnswer:
         """Delete files for good, on every device."""
+        ...
+
+    def draft(self, conflict: str) -> ConflictDraft:
+        """Both sides of one conflict as text."""
+        ...
+
+    def merged(self, conflict: str, request: MergedRequest) -> None:
+        """End one conflict with another content."""
         ...
 
     def devices(self) -> list[DeviceInfo]:

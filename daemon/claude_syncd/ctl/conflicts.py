@@ -9,7 +9,7 @@ import sys
 from claude_syncd.ctl import remote
 from claude_syncd.ctl.look import say_json
 from claude_syncd.ctl.options import usage_error
-from claude_syncd.ctl.terminal import block, painter, say
+from claude_syncd.ctl.terminal import block, line, painter, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _KEEPS: tuple[Keep, ...] = ("local", "remote", "both")
 
 
 def run(given: Given) -> int:
-    """`conflicts [list | show ID | resolve ID|--all --keep SIDE] [--json]`; `conflicts --keep SIDE` ends all."""
+    """`conflicts [list | show ID | edit ID | resolve ID|--all --keep SIDE]`; `conflicts --keep SIDE` ends all."""
     keep = next((side for side in _KEEPS if side == given.value("--keep")), None)
     every = given.has("--all")
     match given.words:
@@ -28,6 +28,10 @@ def run(given: Given) -> int:
             return _list(given)
         case ["show", conflict] if keep is None and not every:
             return _show(given, conflict)
+        case ["edit", conflict] if keep is None and not every:
+            from claude_syncd.ctl.conflict_edit import edit
+
+            return edit(given, conflict)
         case ["resolve", conflict] if keep is not None and not every:
             return _resolve(given, conflict, keep)
         case ["resolve"] if keep is not None and every:
@@ -62,11 +66,11 @@ def _show(given: Given, conflict: str) -> int:
     if given.has("--json"):
         say_json(detail)
     else:
-        say("\n".join(_detail_lines(detail)))
+        say("\n".join(_detail_lines(detail, beside=given.has("--side-by-side"))))
     return 0
 
 
-def _detail_lines(detail: ConflictDetail) -> list[str]:
+def _detail_lines(detail: ConflictDetail, *, beside: bool) -> list[str]:
     from time import time
 
     from claude_syncd.ctl.show import conflict_lines
@@ -76,12 +80,23 @@ def _detail_lines(detail: ConflictDetail) -> list[str]:
     if not detail.diff:
         return [*lines, "", "the two sides are not text, or equal"]
     lines.append("")
+    from shutil import get_terminal_size
+
+    from claude_syncd.ctl.side_by_side import NARROWEST, two_columns
+
+    width = get_terminal_size().columns
+    if beside and width >= NARROWEST:
+        return [*lines, *two_columns(detail.diff, width, paint), *_cut_off(detail)]
     for row in block(detail.diff).splitlines():
         colour = {"+": "green", "-": "red", "@": "blue"}.get(row[:1])
         lines.append(paint(row, colour) if colour else row)
-    if detail.truncated:
-        lines += ["", f"there is more: compare {detail.conflict.path} with the other side yourself"]
-    return lines
+    return [*lines, *_cut_off(detail)]
+
+
+def _cut_off(detail: ConflictDetail) -> list[str]:
+    if not detail.truncated:
+        return []
+    return ["", f"there is more: compare {line(detail.conflict.path)} with the other side yourself"]
 
 
 def _resolve(given: Given, conflict: str | None, keep: Keep) -> int:

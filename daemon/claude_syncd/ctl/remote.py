@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ApprovalsAnswer,
         ApprovedAnswer,
         ConflictDetail,
+        ConflictDraft,
         ConflictsAnswer,
         DevicesAnswer,
         DiffAnswer,
@@ -160,6 +161,17 @@ class Daemon:
         answer: ForgetAnswer = self._ask("POST", "/v1/forget", request, timeout=None)
         return answer
 
+    def draft(self, conflict: str) -> ConflictDraft:
+        """Both sides of one conflict as text."""
+        answer: ConflictDraft = self._ask("GET", f"/v1/conflicts/{_quoted(conflict)}/draft")
+        return answer
+
+    def merged(self, conflict: str, file: str, sha256: str) -> ResolvedAnswer:
+        """End one conflict with the content of a file."""
+        body: dict[str, object] = {"file": file, "sha256": sha256}
+        answer: ResolvedAnswer = self._ask("POST", f"/v1/conflicts/{_quoted(conflict)}/merged", body)
+        return answer
+
     def devices(self) -> DevicesAnswer:
         """The devices of the vault."""
         answer: DevicesAnswer = self._ask("GET", "/v1/devices")
@@ -297,6 +309,17 @@ class InProcess:
         from claude_syncd.control.messages import ForgetRequest
 
         return self._service.forget(_checked(request, ForgetRequest))
+
+    def draft(self, conflict: str) -> ConflictDraft:
+        """Both sides of one conflict as text."""
+        return self._service.draft(conflict)
+
+    def merged(self, conflict: str, file: str, sha256: str) -> ResolvedAnswer:
+        """End one conflict with the content of a file."""
+        from claude_syncd.control.messages import MergedRequest, ResolvedAnswer
+
+        self._service.merged(conflict, _checked({"file": file, "sha256": sha256}, MergedRequest))
+        return ResolvedAnswer(resolved=1)
 
     def devices(self) -> DevicesAnswer:
         """The devices of the vault."""

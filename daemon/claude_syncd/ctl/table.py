@@ -48,13 +48,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("diff", "compare this device with the vault, file by file", "look:diff", options=(_JSON,)),
     Command(
         "conflicts",
-        "list conflicts, show one, end one or all",
+        "list conflicts, show one, merge one by hand, end one or all",
         "conflicts:run",
-        words="[list | show ID | resolve ID|--all --keep local|remote|both]",
-        actions=("list", "show", "resolve"),
+        words="[list | show ID | edit ID | resolve ID|--all --keep local|remote|both]",
+        actions=("list", "show", "edit", "resolve"),
         options=(
             Option("--keep", "the side that stays; without an action: of all conflicts", choices=_KEEP),
             Option("--all", "resolve every conflict"),
+            Option("--side-by-side", "show: in two columns, where the terminal is wide enough"),
+            Option("--tool", "edit: run it instead of $EDITOR, as CMD LOCAL MERGED REMOTE", metavar="CMD"),
             _JSON,
         ),
     ),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+from claude_syncd.core.merge.jsontext import Invalid
 from claude_syncd.core.model import FileClass, Kind
 from claude_syncd.core.portable import Root
 from claude_syncd.core.status import ConflictInfo
 from claude_syncd.engine.parking import is_live
-from claude_syncd.engine.projected import Version, bring, form_of, is_projected, read_whole
+from claude_syncd.engine.projected import Version, bring, form_of, invalid, is_projected, read_whole
 from claude_syncd.errors import LocalError, ObjectMissing, SyncError, UsageError
 from claude_syncd.local.apply import Commit
 from claude_syncd.local.reading import open_for_read, read_chunks
@@ -28,6 +31,16 @@ Keep = Literal["local", "remote", "both"]
 
 _DIFF_BYTES = 512 * 1024
 _DIFF_LINES = 2000
+_EDITED = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Both sides of a conflict; `sha256` is that of the tree's side."""
+
+    ours: str
+    theirs: str
+    sha256: str
 
 
 def kept(site: Site) -> list[Found]:
@@ -151,6 +164,56 @@ def resolve(site: Site, found: Found, keep: Keep) -> set[str]:
     return dirty
 
 
+def draft(site: Site, conflict: str) -> tuple[ConflictInfo, Draft]:
+    """Both sides of a conflict as text, to be made one by its user. Raises UsageError for what is no text to merge."""
+    found = find(site, conflict)
+    info = next(i for i in listed(site) if i.id == found.path.partition("/")[0])
+    target = _target(site, found)
+    if target.file_class is FileClass.TRANSCRIPT:
+        raise UsageError(
+            "a session is no text to merge", hint="keep one side or both: `claude-syncctl conflicts resolve`"
+        )
+    ours, theirs = _side(site, target), b"".join(_content(site, found, target, target.rel))
+    try:
+        texts = ours.decode(), theirs.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{target.rel} is no text", hint="keep one side: `claude-syncctl conflicts resolve`") from None
+    return info, Draft(*texts, sha256=hashlib.sha256(ours).hexdigest())
+
+
+def take(site: Site, conflict: str, content: bytes, sha256: str) -> set[str]:
+    """End a conflict with what its user made of it. `sha256`: of the tree's side as it was drafted. Returns the paths
+    that need a round. Raises UsageError where the tree's side is another one by now.
+    """
+    found = find(site, conflict)
+    target = _target(site, found)
+    if hashlib.sha256(_side(site, target)).hexdigest() != sha256:
+        raise UsageError(
+            f"{target.rel} has changed meanwhile; nothing was resolved", hint="edit the conflict once more"
+        )
+    path = _put(site, target, target.rel, iter([content]), found.mode, _author(site, found))
+    site.appliers[Root.CONFLICTS].remove(found.path, found.identity)
+    return {path, f"conflicts/{found.path}"}
+
+
+def _side(site: Site, target: Spot) -> bytes:
+    """The tree's side as it is shared; empty where there is none. Raises LocalError, UsageError."""
+    there = look(site.places.tree, target.rel, site.follow)
+    if there is None:
+        return b""
+    if there.identity.size > _EDITED:
+        raise UsageError(
+            f"{target.rel} is too large to be edited", hint="keep one side: `claude-syncctl conflicts resolve`"
+        )
+    data = read_whole(site, target)
+    if not is_projected(target):
+        return data
+    shared = form_of(site, target).outward(data)
+    if isinstance(shared, Invalid):
+        raise invalid(site, target, shared)
+    return shared or b""
+
+
 def _beside(found: Found, target: Spot) -> str:
     """A second name for the kept side in the same folder; a transcript needs a session id for its name."""
     folder, _, name = target.rel.rpartition("/")
@@ -170,22 +233,28 @@ def _beside(found: Found, target: Spot) -> str:
 
 def _copy_in(site: Site, found: Found, target: Spot, rel: str) -> str:
     """Put the kept side into the tree as `rel`, as a change made here and now. Its portable path."""
+    return _put(site, target, rel, _content(site, found, target, rel), found.mode, _author(site, found))
+
+
+def _put(site: Site, target: Spot, rel: str, content: Iterator[bytes], mode: int, author: str) -> str:
     there = look(site.places.tree, rel, site.follow)
+    path = site.paths.portable(rel)
+    if path is None:
+        raise ObjectMissing(f"{rel} can't be synced")
     if is_projected(target):
-        content = b"".join(_content(site, found, target, rel))
         now_ns = site.now_ns()
-        bring(site, target, there, Version(content, now_ns, found.mode, _author(site, found), now_ns))
-        return found.path.partition("/")[2]
+        bring(site, target, there, Version(b"".join(content), now_ns, mode, author, now_ns))
+        return path
     staged = site.appliers[Root.TREE].stage(rel)
     try:
         offset = 0
-        for data in _content(site, found, target, rel):
+        for data in content:
             staged.write_at(offset, data)
             offset += len(data)
         commit = Commit(
             staged=staged,
             mtime_ns=site.now_ns(),
-            mode=found.mode,
+            mode=mode,
             expected=there.identity if there is not None else None,
         )
         result = site.appliers[Root.TREE].commit([commit])[0]
@@ -193,9 +262,6 @@ def _copy_in(site: Site, found: Found, target: Spot, rel: str) -> str:
         staged.discard()
     if isinstance(result, SyncError):
         raise result
-    path = site.paths.portable(rel)
-    if path is None:
-        raise ObjectMissing(f"{rel} can't be synced")
     return path
 
 
