@@ -61,6 +61,7 @@ def test_an_editor_that_is_not_there(served: Desk) -> None:
         ended = served.ctl("conflicts", "edit", "c1", "--tool", tool)
         assert ended.code == 2 or "ended with" in ended.err
         assert not (served.home / "ran").exists()
+    assert served.ctl("conflicts", "edit", "c1").code == 2  # nobody sits at a terminal
 
 
 def test_side_by_side_where_the_terminal_is_wide(served: Desk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,10 @@ def _written(folder: Path, draft: ConflictDraft) -> tuple[Path, Path, Path]:
 
 
 def _command(given: Given, tool: str | None) -> list[str]:
-    chosen = tool or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    chosen = tool if tool is not None else os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not chosen and tool is None and not sys.stdin.isatty():
+        raise usage_error(given.command, "there is no terminal for an editor: say --tool, or set EDITOR")
+    chosen = chosen or ("vi" if tool is None else "")
     try:
         words = shlex.split(chosen)
     except ValueError as error:
