@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from claude_syncd.core.merge.transcript import Fork
+    from claude_syncd.core.model import Identity
     from claude_syncd.engine.pathmap import Spot
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.site import Site
@@ -62,8 +63,8 @@ def merge_transcripts(site: Site, item: Item, both: Both | None) -> Found:
             return DIVERGED
         if heads.winner is theirs:
             _require(ours, item.local.sha256)
-        if not all(_fork(site, item, session, fork) for fork in heads.forks):
-            return DIVERGED
+        for fork in heads.forks:
+            _fork(site, item.path, item.spot, session, fork)
         return Found(relation)
 
 
@@ -101,56 +102,58 @@ def _require(branch: Branch, sha256: str) -> None:
         raise Changed("a session changed while it was compared")
 
 
-def _fork(site: Site, item: Item, session: str, fork: Fork) -> bool:
-    """Write a fork's transcript and side folder; what is there already and as good stays. False where another
-    content under the fork's name has something of its own: that can't be settled by writing here.
+def _fork(site: Site, path: str, spot: Spot, session: str, fork: Fork) -> None:
+    """Write a fork of the transcript `path` at `spot`, and its side folder; what is there already and as good stays.
+
+    Where another content under the fork's name has something of its own, one of the two is forked further.
     """
-    path = fork_path(item.path, session, fork.session_id)
-    spot = site.paths.spot(path) if path is not None else None
-    if path is None or spot is None or spot.root is not Root.TREE or spot.file_class is not FileClass.TRANSCRIPT:
-        raise Changed(f"{item.path} can't be forked here")
+    under = fork_path(path, session, fork.session_id)
+    place = site.paths.spot(under) if under is not None else None
+    if under is None or place is None or place.root is not Root.TREE or place.file_class is not FileClass.TRANSCRIPT:
+        raise Changed(f"{path} can't be forked here")
 
     def lines() -> Iterable[bytes]:
         branch = fork.branch
         return fork_lines(branch.lines(), session, fork.session_id, fork.line, branch.device_name)
 
-    if not _place(site, path, spot, fork, lines):
-        return False
-    made = [path]
-    made += _copy_side_folder(site, item, session, fork.session_id)
-    site.state.add_todo(made)
-    return True
+    _place(site, under, place, fork, lines)
+    site.state.add_todo([under, *_copy_side_folder(site, spot, session, fork.session_id)])
 
 
-def _place(site: Site, path: str, spot: Spot, fork: Fork, lines: Callable[[], Iterable[bytes]]) -> bool:
+def _place(site: Site, path: str, spot: Spot, fork: Fork, lines: Callable[[], Iterable[bytes]]) -> None:
     found = lookers_of(site)[spot.root].look(spot.rel)
-    better = _better(site, spot, fork, found.identity.size, lines) if found is not None else True
-    if not better:
-        return better is not None  # as good is there
-    with _staged(site, spot, lines()) as staged:
-        if found is not None and is_live(site, path, spot):
-            raise Changed(f"the session {fork.session_id} is live")
-        commit = Commit(
-            staged=staged,
-            mtime_ns=fork.mtime_ns,
-            mode=0o600,
-            expected=found.identity if found is not None else None,
+    if found is None:
+        _write(site, spot, fork, lines, None)
+        return
+    live = is_live(site, path, spot)
+    with open_for_read(site.folder(spot.root), spot.rel, site.follow) as file_fd:
+        there = Branch(
+            lines=partial(_lines, file_fd, found.identity.size),
+            mtime_ns=found.identity.mtime_ns,
+            device_name=_name_of(site, _author(site, path, found.identity)),
         )
+        new = Branch(lines=lines, mtime_ns=fork.mtime_ns, device_name=fork.branch.device_name)
+        heads = merge_heads(fork.session_id, [there, new])
+        if live and heads.winner is new:
+            raise Changed(f"the session {fork.session_id} is live")
+        for further in heads.forks:
+            _fork(site, path, spot, fork.session_id, further)
+        if heads.winner is new:
+            _write(site, spot, fork, lines, found.identity)
+
+
+def _write(site: Site, spot: Spot, fork: Fork, lines: Callable[[], Iterable[bytes]], expected: Identity | None) -> None:
+    with _staged(site, spot, lines()) as staged:
+        commit = Commit(staged=staged, mtime_ns=fork.mtime_ns, mode=0o600, expected=expected)
         (result,) = site.appliers[spot.root].commit([commit])
         if isinstance(result, SyncError):
             raise result
-    return True
 
 
-def _better(site: Site, spot: Spot, fork: Fork, size: int, lines: Callable[[], Iterable[bytes]]) -> bool | None:
-    """Whether the fork as it comes out now has more than the one that is there, since its side went on; None where
-    each has something of its own.
-    """
-    with open_for_read(site.folder(spot.root), spot.rel, site.follow) as file_fd:
-        there = Branch(lines=partial(_lines, file_fd, size), mtime_ns=0, device_name="")
-        new = Branch(lines=lines, mtime_ns=fork.mtime_ns, device_name=fork.branch.device_name)
-        heads = merge_heads(fork.session_id, [there, new])
-        return None if heads.forks else heads.winner is new
+def _author(site: Site, path: str, identity: Identity) -> str:
+    """Who wrote what lies at `path`: another device, if it is still as that one wrote it."""
+    written = (r for r in site.state.newest(path) if (r.size, r.mtime_ns) == (identity.size, identity.mtime_ns))
+    return next((r.device for r in written), site.me)
 
 
 @contextmanager
@@ -171,13 +174,13 @@ def _staged(site: Site, spot: Spot, lines: Iterable[bytes]) -> Iterator[Staged]:
         staged.discard()
 
 
-def _copy_side_folder(site: Site, item: Item, old: str, new: str) -> list[str]:
+def _copy_side_folder(site: Site, session: Spot, old: str, new: str) -> list[str]:
     """Copy what lies in the session's side folder to the fork's, where it is not there yet; gives the new paths."""
-    folder = f"{item.spot.rel.rpartition('/')[0]}/{old}"
-    applier = site.appliers[item.spot.root]
+    folder = f"{session.rel.rpartition('/')[0]}/{old}"
+    applier = site.appliers[session.root]
     made = []
     found = scan(
-        site.folder(item.spot.root),
+        site.folder(session.root),
         wanted=site.rules.selects,
         descends=site.rules.descends,
         follow=site.follow,

@@ -269,6 +269,31 @@ async def test_a_side_that_goes_on_under_the_old_id_grows_its_fork(pair: Pair) -
         assert uuids(sessions(ann)[fork]) == ["r1", "r2", "a1", "a2", "a3"]
 
 
+async def test_a_fork_that_goes_on_in_two_places_is_forked_further(pair: Pair) -> None:
+    ann, bob = pair
+    await diverged(ann, bob, published=False)
+    await ann.sync()
+    await bob.sync()
+    (fork,) = sessions(bob).keys() - {SESSION}
+    # Bob resumes the fork, while Ann's Claude Code, which still runs, writes on under the old id.
+    marker = ann.write(f"sessions/{os.getpid()}.json", f'{{"pid":{os.getpid()},"sessionId":"{SESSION}"}}')
+    resumed = f"{bob.transcript().rpartition('/')[0]}/{fork}.jsonl"
+    bob.append(resumed, goes_on("a2", "f1", since=40))
+    bob.touch(resumed, age=50)
+    ann.append(ann.transcript(), goes_on("a2", "a3", since=30))
+    ann.touch(ann.transcript(), age=60)
+    await bob.sync()
+    assert (await ann.sync()).parked == 1
+    assert uuids(sessions(ann)[fork])[-1] == "f1"
+    marker.unlink()
+    await settle(ann, bob)
+    same(pair)
+    start = ["r1", "r2", "a1", "a2"]
+    assert sorted(map(uuids, sessions(bob).values())) == [[*start, "a3"], [*start, "f1"], ["r1", "r2", "b1"]]
+    assert uuids(sessions(bob)[fork]) == [*start, "f1"], "the thread begun last keeps the id"
+    assert ann.conflicts() == {}
+
+
 async def test_the_side_folder_goes_with_the_fork(pair: Pair) -> None:
     ann, bob = pair
     for device in pair:
