@@ -12,9 +12,10 @@ from claude_syncd.core.reconcile import Action
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
 from claude_syncd.engine.keep import keep_local
-from claude_syncd.engine.plan import identity_of
+from claude_syncd.engine.plan import identity_of, runs
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Commit
+from claude_syncd.local.live import live_sessions
 from claude_syncd.local.state import Tracked
 from claude_syncd.tasks import together
 
@@ -224,10 +225,13 @@ def _common(item: Item, slices: tuple[Slice, ...]) -> int:
 def _finish(site: Site, batch: _Batch, done: Pulled) -> None:
     for one in batch.fetches:
         verify(one)
+    live = live_sessions(site.places.tree)  # one may have been begun since the plan was made
     ready: dict[Root, list[tuple[Item, Fetch]]] = defaultdict(list)
     for item, one in zip(batch.started, batch.fetches, strict=True):
         if one.error is not None:
             _failed(site, item.path, one.error, done)
+        elif runs(item.spot, live):
+            done.again.append(item.path)
         else:
             ready[item.spot.root].append((item, one))
     for root, pairs in ready.items():

@@ -10,7 +10,8 @@ import pytest
 from devices import SESSION, Device, Vault, settle
 
 from claude_syncd.core.model import Kind, heads
-from claude_syncd.engine import merging
+from claude_syncd.engine import fetch as fetching
+from claude_syncd.engine import merging, pull
 from claude_syncd.engine.round import Direction
 from claude_syncd.errors import LocalError
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
     from pathlib import Path
+
+    from claude_syncd.engine.fetch import Fetch
+    from claude_syncd.engine.site import Site
 
 Pair = tuple[Device, Device]
 BASE = "".join(f"line {number}\n" for number in range(10))
@@ -406,3 +410,29 @@ async def test_what_a_disk_from_a_backup_lacks_is_not_merged_away(vault: Vault, 
         await settle(ann, bob)
         kept = "".join(bob.conflicts().values())
         assert [w for w in "abd" if f'"{w}"' in bob.read("history.jsonl") + kept] == ["a", "b", "d"]
+
+
+async def test_a_session_that_is_opened_while_its_file_is_fetched_is_not_replaced(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = pair
+    ann.write(ann.transcript(), begun("r1"), age=1000)
+    await settle(ann, bob)
+    ann.append(ann.transcript(), goes_on("r1", "r2", since=10))
+    ann.touch(ann.transcript(), age=100)
+    await ann.sync()
+    marker = bob.places.tree / "sessions" / f"{os.getpid()}.json"
+    fetch = fetching.fetch
+
+    async def opened_meanwhile(site: Site, fetches: Sequence[Fetch]) -> None:
+        marker.parent.mkdir()
+        marker.write_text(f'{{"pid":{os.getpid()},"sessionId":"{SESSION}"}}')
+        await fetch(site, fetches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pull, "fetch", opened_meanwhile)
+        await bob.sync()
+    assert uuids(bob.read(bob.transcript())) == ["r1"]
+    marker.unlink()
+    await settle(ann, bob)
+    same(pair)
