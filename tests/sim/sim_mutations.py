@@ -80,7 +80,7 @@ def union_instead_of_fork(patch: pytest.MonkeyPatch) -> None:
             return DIVERGED
         ours = (site.folder(item.spot.root) / item.spot.rel).read_bytes().splitlines(keepends=True)
         theirs = (site.places.conflicts / both.theirs).read_bytes().splitlines(keepends=True)
-        union = sorted({*ours, *theirs}, key=lambda line: (theirs + ours).index(line))
+        union = sorted({*ours, *theirs}, key=(theirs + ours).index)
         if union == theirs:
             return Found(Relation.LOCAL_IS_PREFIX)
         if union == ours:
