@@ -32,7 +32,8 @@ def base_moved_too_early(patch: pytest.MonkeyPatch) -> None:
     def begun(site: Site, batch: pull._Batch, done: pull.Pulled) -> None:
         for item in batch.items:
             identity = item.found.identity if item.found is not None else None
-            site.state.track([(item.path, pull._tracked(site, item, pull._winner(item), identity))])
+            winner = pull._winner(item)
+            site.state.track([(item.path, pull._tracked(item, winner, identity, pull._where(site, winner)))])
         start(site, batch, done)
 
     patch.setattr(pull, "_start", begun)

@@ -12,7 +12,8 @@ from claude_syncd.core.reconcile import Action
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
 from claude_syncd.engine.keep import keep_local
-from claude_syncd.engine.plan import identity_of, runs
+from claude_syncd.engine.parking import runs
+from claude_syncd.engine.plan import identity_of
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Commit
 from claude_syncd.local.live import live_sessions
