@@ -1,4 +1,6 @@
-"""Where the tools of a comparison store: a new folder, or a new prefix of a bucket on a local S3 server."""
+"""Where the tools of a comparison store: a new folder, a new prefix of a bucket on a local S3 server, or a place of a
+store that claude-syncd alone can use.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,15 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from git_place import new_repository
 from measure import size_of
 from s3_server import free_port, s3_client, wait_for_port
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gcs_server import GcsServer
+    from webdav_server import WebDavServer
 
 ACCESS, SECRET, BUCKET = "benchmark", "benchmark-secret", "bench"  # of a server on 127.0.0.1 that ends with the run
 
@@ -27,20 +33,49 @@ class S3(Protocol):
     def stop(self) -> None: ...
 
 
+class Own(Protocol):
+    """A place that the rivals can't use as it is: the flags of `init`, and what the environment needs beside."""
+
+    flags: list[str]
+    environment: dict[str, str]
+
+    def stored(self) -> int: ...
+
+    def remove(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One empty place; exactly one of `folder` and `s3` is given."""
+    """One empty place; exactly one of `folder`, `s3` and `own` is given."""
 
     prefix: str
     folder: Path | None = None
     s3: S3 | None = None
+    own: Own | None = None
 
     @property
-    def kind(self) -> str:
-        return "folder" if self.s3 is None else "S3"
+    def flags(self) -> list[str]:
+        """Where it is, for claude-syncd's `init`."""
+        if self.own is not None:
+            return self.own.flags
+        if self.s3 is None:
+            return ["--folder", str(self.folder)]
+        where = ["--s3", self.s3.bucket, "--endpoint", self.s3.endpoint, "--region", "us-east-1"]
+        return [*where, "--prefix", self.prefix]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its credentials, for claude-syncd."""
+        if self.own is not None:
+            return self.own.environment
+        if self.s3 is None:
+            return {}
+        return {"AWS_ACCESS_KEY_ID": self.s3.access_key, "AWS_SECRET_ACCESS_KEY": self.s3.secret_key}
 
     def stored(self) -> int:
         """Bytes that are stored here."""
+        if self.own is not None:
+            return self.own.stored()
         if self.s3 is None:
             assert self.folder is not None
             return size_of(self.folder)
@@ -52,6 +87,9 @@ class Place:
 
     def remove(self) -> None:
         """Give the space back."""
+        if self.own is not None:
+            self.own.remove()
+            return
         if self.s3 is None:
             assert self.folder is not None
             shutil.rmtree(self.folder)
@@ -61,6 +99,52 @@ class Place:
             for entry in page.get("Contents", []):
                 client.delete_object(Bucket=self.s3.bucket, Key=entry["Key"])
         client.close()
+
+
+class GitPlace:
+    """A bare repository on this disk."""
+
+    def __init__(self, repository: Path) -> None:
+        self._repository = new_repository(repository)
+        self.flags, self.environment = ["--git", str(repository)], dict[str, str]()
+
+    def stored(self) -> int:
+        return size_of(self._repository)
+
+    def remove(self) -> None:
+        shutil.rmtree(self._repository)
+
+
+class GcsPlace:
+    """A prefix of a bucket on the tests' own server of Google's API, which keeps everything in memory."""
+
+    def __init__(self, server: GcsServer, prefix: str) -> None:
+        self._server, self._begin = server, f"{prefix}/"
+        self.flags = ["--gcs", server.bucket, "--prefix", prefix]
+        self.environment = {"STORAGE_EMULATOR_HOST": server.endpoint}
+
+    def stored(self) -> int:
+        objects = self._server.objects
+        return sum(len(data) for name, (data, _) in objects.items() if name.startswith(self._begin))
+
+    def remove(self) -> None:
+        for name in [name for name in self._server.objects if name.startswith(self._begin)]:
+            del self._server.objects[name]
+
+
+class WebDavPlace:
+    """A folder on the tests' WebDAV server."""
+
+    def __init__(self, server: WebDavServer, name: str) -> None:
+        self._folder = server.folder / name
+        self.flags = ["--webdav", f"{server.endpoint}/{name}", "--username", str(server.username)]
+        self.environment = {"CLAUDE_SYNC_STORE__PASSWORD": str(server.password)}
+
+    def stored(self) -> int:
+        return size_of(self._folder)
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
 
 
 class RcloneServer:

@@ -19,13 +19,18 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "support"), str(HERE.parent / "servers")]
 
+from gcs_server import GcsServer  # noqa: E402 - found by the path just set
 from measure import machine_facts  # noqa: E402 - found by the path just set
-from places import Place, RcloneServer, can_serve_s3  # noqa: E402 - as above
+from places import GcsPlace, GitPlace, Place, RcloneServer, WebDavPlace, can_serve_s3  # noqa: E402 - as above
 from scenarios import SCENARIOS, Bench  # noqa: E402 - as above
 from tools import TOOLS, missing  # noqa: E402 - as above
+from webdav_server import WebDavServer  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from places import S3
+
+
+STORES = "folder,s3,git,webdav,gcs"
 
 
 def main() -> None:
@@ -50,6 +55,19 @@ def main() -> None:
             server, what = _s3_server(options, work, stack)
             print(f"S3 server: {what}")
             places["S3"] = lambda: Place(f"p{next(numbers)}", s3=server)
+        if "git" in options.stores:
+            places["git"] = lambda: Place("", own=GitPlace(work / f"place{next(numbers)}.git"))
+        if "webdav" in options.stores:
+            dav = WebDavServer()
+            stack.callback(dav.stop)
+            dav.start()
+            places["WebDAV"] = lambda: Place("", own=WebDavPlace(dav, f"p{next(numbers)}"))
+        # Last: its server keeps all in the memory of this process, and a child is told to peak no lower than that.
+        if "gcs" in options.stores:
+            google = GcsServer()
+            google.start()
+            stack.callback(google.stop)
+            places["GCS"] = lambda: Place("", own=GcsPlace(google, f"p{next(numbers)}"))
         if "folder" not in options.stores:
             del places["folder"]
         bench = Bench(work, [TOOLS[name] for name in options.tools], places, options.runs)
@@ -61,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure claude-syncd beside restic and rclone crypt.")
     parser.add_argument("parts", nargs="*", choices=[*SCENARIOS, []], help="what to measure (default: everything)")
     parser.add_argument("--runs", type=int, default=3, help="how often (default 3)")
-    parser.add_argument("--stores", default="folder,s3", help="folder,s3 (default both)")
+    parser.add_argument("--stores", default=STORES, help=f"of {STORES} (default all)")
     parser.add_argument("--tools", default=",".join(TOOLS), help=f"of {','.join(TOOLS)} (default all)")
     parser.add_argument("--work", default=None, help="where to work; needs 20 GB (default: the temporary folder)")
     parser.add_argument("--s3-rclone", default=None, help="rclone 1.65 or newer that serves S3 (default: as found)")

@@ -10,11 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from claude_paths import encode, travels
-from machines import Machine, differences
+from machines import ON_REQUEST, Machine, differences
 from measure import Series, memory, processor_seconds, run, table
+from month import month
 from realistic_text import Conversation
 from realistic_tree import EPOCH, MB, bench_tree, many_files
 from tools import Ours
@@ -46,11 +47,15 @@ class Bench:
     def ours(self) -> bool:
         return Ours in self.tools
 
+    def tools_at(self, kind: str) -> list[type[Tool]]:
+        """The rivals store in a folder and on S3."""
+        return self.tools if kind in {"folder", "S3"} else [tool for tool in self.tools if tool is Ours]
+
     def turns(self) -> Iterator[tuple[str, type[Tool]]]:
         """Every store and tool, `runs` times, the tools in turn, so that noise and warmth fall on all alike."""
         for kind in self.places:
             for _ in range(self.runs):
-                for tool in self.tools:
+                for tool in self.tools_at(kind):
                     yield kind, tool
 
 
@@ -102,7 +107,7 @@ def append(bench: Bench) -> str:
     talk = Conversation(Random(2), cwd, SESSION, EPOCH)
     rows = []
     for kind, new_place in bench.places.items():
-        for kind_of_tool in bench.tools:
+        for kind_of_tool in bench.tools_at(kind):
             place = new_place()
             tool = kind_of_tool(place, bench.folder())
             tool.prepare(root, home)
@@ -142,7 +147,7 @@ def no_change(bench: Bench) -> str:
     tree = _made(bench_tree, home)
     rows = []
     for kind, new_place in bench.places.items():
-        for kind_of_tool in bench.tools:
+        for kind_of_tool in bench.tools_at(kind):
             place = new_place()
             tool = kind_of_tool(place, bench.folder())
             tool.prepare(tree.root, home)
@@ -245,6 +250,47 @@ def latency(bench: Bench) -> str:
     return title + table(["store", "median ms", "min ms", "max ms"], rows)
 
 
+def requests(bench: Bench) -> str:
+    """What a push of a small edit, a poll that brings it, and an idle one ask of each store, while two devices are
+    known; by the commands, so that what any start asks comes on top.
+    """
+    if not bench.ours():
+        return ""
+    rows = []
+    for kind, new_place in bench.places.items():
+        place = new_place()
+        tool = Ours(place, bench.folder())
+        first = bench.folder()
+        _made(many_files, first, 20)
+        tool.prepare(first / ".claude", first)
+        a = tool.machine
+        b = tool.a_machine("b", bench.folder())
+        b.init()
+        for machine in (a, b):
+            machine.environment |= ON_REQUEST
+            machine.start()
+            machine.sync()
+        a.sync()
+        (a.tree / "rules/small.md").write_text("# Small\n")
+        asked = [a.json("push"), _pull(b), _pull(b)]
+        for machine in (a, b):
+            machine.stop()
+        _drop(tool.work)
+        place.remove()
+        rows.append(
+            [kind, *(", ".join(f"{n} {k.upper()}" for k, n in done["requests"].items() if n) for done in asked)]
+        )
+    return "### Requests, with two devices\n\n" + table(["store", "push", "pull of it", "pull of nothing"], rows)
+
+
+def _pull(machine: Machine) -> dict[str, Any]:
+    """A pull for which the store was asked: on git those that closely follow each other share an answer."""
+    while True:
+        done = machine.json("pull")
+        if any(done["requests"].values()):
+            return done
+
+
 def _equal(a: Machine, b: Machine) -> bool:
     return not differences([a, b])
 
@@ -301,4 +347,6 @@ SCENARIOS: dict[str, Callable[[Bench], str]] = {
     "status": status,
     "idle": idle,
     "latency": latency,
+    "requests": requests,
+    "month": lambda _: month(),
 }

@@ -130,17 +130,10 @@ class Ours(Tool):
 
     def a_machine(self, name: str, tree: Path) -> Machine:
         """A machine with its state in `work`; its tree and home are the given ones."""
-        place = self.place
-        if place.s3 is not None:
-            flags = ["--s3", place.s3.bucket, "--endpoint", place.s3.endpoint, "--region", "us-east-1",
-                     "--prefix", place.prefix]  # fmt: skip
-            keys = {"AWS_ACCESS_KEY_ID": place.s3.access_key, "AWS_SECRET_ACCESS_KEY": place.s3.secret_key}
-        else:
-            flags, keys = ["--folder", str(place.folder)], {}
         tree.mkdir(parents=True, exist_ok=True)
-        machine = Machine(self.work / name, flags, name=name)
+        machine = Machine(self.work / name, self.place.flags, name=name)
         machine.home, machine.tree = self.home, tree
-        machine.environment |= {"HOME": str(self.home), "CLAUDE_CONFIG_DIR": str(tree), **keys}
+        machine.environment |= {"HOME": str(self.home), "CLAUDE_CONFIG_DIR": str(tree), **self.place.environment}
         for setting in QUICK:
             del machine.environment[setting]  # measured with the settings that users have
         return machine

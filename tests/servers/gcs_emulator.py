@@ -17,30 +17,18 @@ from s3_server import end_process, free_port, wait_for_port
 
 START_WITHIN = 30.0
 _PORT_ATTEMPTS = 5
-_NO_CONDITIONS = "this version of it ignores conditions of a simple upload"
 
 
 class GcsEmulator:
-    """Start it, use `endpoint` and `bucket`, stop it. Nothing of it is left afterwards.
-
-    `lacks` names the tests of stores that it can't pass, and says why.
-    """
+    """Start it, use `endpoint` and `bucket`, stop it. Nothing of it is left afterwards."""
 
     def __init__(self, bucket: str = "vaults") -> None:
         self.bucket = bucket
         self.endpoint = ""
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        built = sorted((Path(cache) / "claude-syncd-tests").glob("fake-gcs-server-*"))
-        if not built:
+        self._command = Path(cache) / "claude-syncd-tests" / "fake-gcs-server-1.56.1"
+        if not self._command.exists():
             raise RuntimeError("run tests/servers/install first")
-        self._command = built[-1]
-        self.lacks: dict[str, str] = {}
-        if self._command.name == "fake-gcs-server-1.47.4":
-            self.lacks = {
-                "test_a_conditional_put_never_overwrites": _NO_CONDITIONS,
-                "test_one_of_many_conditional_writers_wins": _NO_CONDITIONS,
-                "test_the_probe_finds_nothing_wrong_and_leaves_nothing": _NO_CONDITIONS,
-            }
         self._place = Path(tempfile.mkdtemp(prefix="fake-gcs-"))
         self._process: subprocess.Popen[bytes] | None = None
 

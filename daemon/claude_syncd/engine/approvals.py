@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from claude_syncd.core.instant import timestamp
 from claude_syncd.core.merge.keys import Travel
 from claude_syncd.core.projection import Inward, Memory
 from claude_syncd.core.status import ApprovalInfo
 from claude_syncd.engine.projected import Version, bring, form_of, read_whole, remember, remembered
-from claude_syncd.engine.report import timestamp
 from claude_syncd.errors import Changed, LocalError, UsageError
 from claude_syncd.local.scan import look
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from claude_syncd import __version__
+from claude_syncd.core.instant import timestamp
 from claude_syncd.core.status import DeviceInfo, Pending, Problem, State, Status, StoreInfo, VaultInfo
 from claude_syncd.engine.conflicts import kept
 from claude_syncd.engine.forget import outlived
@@ -20,11 +20,6 @@ LAST_PULL = "last_pull"
 PAUSED_UNTIL = "paused_until"
 FOREVER = "forever"
 _PROBLEMS_SHOWN = 20
-
-
-def timestamp(time_ns: int) -> str:
-    """ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def paused_until(site: Site) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.debounce import Debounce
+from claude_syncd.core.instant import timestamp
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import approvals, report
 from claude_syncd.engine.compact import Compactor
@@ -184,7 +185,7 @@ class Supervisor:
         """Stop syncing; a round under way ends first."""
         until = report.FOREVER
         if seconds is not None:
-            until = report.timestamp(self.site.now_ns() + seconds * 1_000_000_000)
+            until = timestamp(self.site.now_ns() + seconds * 1_000_000_000)
         await self.site.off_loop(self.site.state.set_meta, report.PAUSED_UNTIL, until)
         await self.tell()
 
@@ -363,7 +364,7 @@ class Supervisor:
         self.error = error
         self.rounds += 1
         site, now = self.site, self._clock()
-        stamp = report.timestamp(site.now_ns())
+        stamp = timestamp(site.now_ns())
         if sent:
             await site.off_loop(site.state.set_meta, report.LAST_PUSH, stamp)
         if Direction.PULL in direction:

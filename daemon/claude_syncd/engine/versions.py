@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from claude_syncd.core.instant import timestamp
 from claude_syncd.core.model import Kind
 from claude_syncd.core.names import check_portable
 from claude_syncd.core.portable import Root
 from claude_syncd.core.status import FileVersions, VersionInfo, VersionKind
 from claude_syncd.core.versions import Version, as_of, timeline
 from claude_syncd.engine.plan import lookers_of
-from claude_syncd.engine.report import timestamp
 from claude_syncd.errors import FormatError, UsageError
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from claude_syncd.core.status import State
 from claude_syncd.engine.timing import Intervals
 from claude_syncd.errors import StoreRefused, StoreUnavailable
 from claude_syncd.local.watch import Watcher
+from claude_syncd.store.base import Span
 from claude_syncd.tasks import together
 from claude_syncd.vault import codec, layout
 
@@ -139,17 +141,36 @@ def test_a_paused_daemon_looks_now_and_then_and_does_nothing_else(
 
 
 def test_an_idle_daemon_asks_as_often_as_it_is_told(vault: Vault, tmp_path: Path, stack: ExitStack) -> None:
-    ann, bob = (stack.enter_context(Device(vault, tmp_path, name).running()) for name in ("ann", "bob"))
+    ann, *others = (stack.enter_context(Device(vault, tmp_path, name).running()) for name in ("ann", "bob", "eve"))
+    names: Counter[str] = Counter()
+    plain = ann.store.get
+
+    async def get(name: str, span: Span | None = None) -> bytes:
+        names[name] += 1
+        return await plain(name, span)
 
     async def main(loop: VirtualTimeLoop) -> None:
-        await bob.start()
+        for other in others:
+            await other.start()
+        ann.store.get = get  # type: ignore[method-assign]
         async with at_work(ann, Intervals()) as supervisor:
             await asyncio.sleep(HOUR)  # nobody was active in its last 50 minutes
             before, requests, rounds = loop.turns, ann.site.counter.snapshot(), supervisor.rounds
+            names.clear()
             await asyncio.sleep(HOUR)
             asked = ann.site.counter.snapshot() - requests
             assert 50 <= supervisor.rounds - rounds <= 75  # one poll a minute, with its jitter
-            assert asked.get <= 2 * (supervisor.rounds - rounds)  # the other device's log, and the roster
+            # Each poll asks for the next entry of every other device, and once in a minute for a new device.
+            logs = [names[layout.log_name(other.site.me, 1)] for other in others]
+            polls = logs[0]
+            assert logs == [polls, polls]
+            assert polls <= supervisor.rounds - rounds <= polls + 2  # the scan of an hour is a round without a poll
+            assert names[layout.roster_name(4)] <= min(60, polls)
+            assert (
+                asked.get
+                == names.total()
+                == 2 * polls + names[layout.roster_name(4)] + names[layout.log_name(ann.site.me, 1)]
+            )
             assert asked.put == 0
             assert asked.list <= 3 * 2
             assert loop.turns - before < 100 * (supervisor.rounds - rounds)

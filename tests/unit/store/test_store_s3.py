@@ -316,3 +316,12 @@ async def test_a_certificate_that_is_not_trusted_stops_everything(options: S3Opt
         await store.close()
         assert "ca_bundle" in raised.value.hint
         assert server.requests == []
+
+
+async def test_the_last_bytes_of_an_object_that_has_fewer(server: AnswerServer, store: S3Store) -> None:
+    """Some servers take so many last bytes for a range beyond the object's end."""
+    server.answers.extend([s3_error(416, "InvalidRange"), Answer(200, b"short")])
+    assert await store.get("packs/a", Span(-99, 99)) == b"short"
+    server.answers.clear()
+    server.answers.append(s3_error(416, "InvalidRange"))
+    assert await store.get("packs/a", Span(99, 5)) == b""
