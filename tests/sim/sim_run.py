@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import shutil
@@ -23,7 +24,6 @@ from sim_store import Weather
 from sim_users import ACTIONS
 from sim_world import World
 
-from claude_syncd.app import compose
 from claude_syncd.engine.round import Direction
 from claude_syncd.local import claude_lock
 from claude_syncd.local import device as device_file
@@ -174,7 +174,7 @@ def installed(plan: Plan, chance: random.Random) -> Iterator[None]:
         if plan.settings.packs:
             patch.setitem(_defaults(Writer.__init__), "inline_limit", 3000)
             patch.setitem(_defaults(Writer.__init__), "pack_limit", 6000)
-        patch.setattr(compose, "_collect_less_often", lambda: None)
+        patch.setattr(gc, "freeze", lambda: None)  # for one daemon in a process, not for the thousands of a run
         patch.setattr(claude_lock, "STALE", -1.0)  # files bear the machine's own time
         yield
 
