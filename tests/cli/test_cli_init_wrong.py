@@ -153,8 +153,17 @@ def test_a_certificate_that_nobody_trusts(machine: Machine, certificate: Path) -
         done = machine.run("init", *words, **KEYS)
         assert done.code == 0, done.err
         assert machine.store()["ca_bundle"] == str(certificate)
+        assert "conditional_put" not in machine.store()
     finally:
         server.stop()
+
+
+def test_a_server_that_overwrites_is_told_and_remembered(machine: Machine, s3: RuledS3) -> None:
+    s3.overwrites = True
+    done = machine.run("init", *s3_words(s3), "--generate-key", **KEYS)
+    assert done.code == 0, done.err
+    assert "can't refuse to overwrite" in done.err
+    assert machine.store()["conditional_put"] is False
 
 
 # A folder.

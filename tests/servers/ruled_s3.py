@@ -23,7 +23,8 @@ class RuledS3:
     """Start it, use `endpoint`, stop it. `objects` are its contents by key, `buckets` the names of its buckets.
 
     `refuses` are the operations that it refuses, `list`, `get`, `put`, `delete`, `make` or `all`, with the status and
-    the code of its answer; `page` is what it answers to everything instead. `certificate` makes it speak TLS.
+    the code of its answer; `page` is what it answers to everything instead. `overwrites`: also where it is asked not
+    to. `certificate` makes it speak TLS.
     """
 
     def __init__(self, certificate: Path | None = None) -> None:
@@ -31,6 +32,7 @@ class RuledS3:
         self.objects: dict[str, bytes] = {}
         self.refuses: dict[str, tuple[int, str]] = {}
         self.page = b""
+        self.overwrites = False
         self._held: tuple[str, threading.Event, threading.Event] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -91,7 +93,7 @@ class RuledS3:
                 _, reached, over = self._held
                 reached.set()
                 over.wait(60)
-            if headers.get("If-None-Match") == "*" and key in self.objects:
+            if headers.get("If-None-Match") == "*" and key in self.objects and not self.overwrites:
                 return self._error(412, "PreconditionFailed")
             self.objects[key] = body
             return 200, b""

@@ -101,6 +101,8 @@ def _tried(
         raise UsageError(
             "no second store given", hint="give --folder PATH, --s3 BUCKET, --git URL or another; see --help"
         )
+    if not found.refuses:
+        chosen.note_overwriting()
     for text in (*found.notes, *store_choice.notes(chosen)):
         note(f"note: {line(text)}")
     return chosen, found

@@ -222,6 +222,8 @@ def _found(
             raise
     else:
         raise UsageError("no store given")
+    if not found.refuses:
+        chosen.note_overwriting()
     for text in (*found.notes, *store_choice.notes(chosen)):
         note(f"note: {line(text)}")
     return chosen, found

@@ -57,11 +57,15 @@ _LEFTOVERS = (KEYS_PREFIX, "probe/")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A store that works, and the vault in it, if there is one. `notes`: what is odd yet bearable about it."""
+    """A store that works, and the vault in it, if there is one. `notes`: what is odd yet bearable about it.
+
+    `refuses`: see `store.probe.Probe`.
+    """
 
     address: str
     header: Header | None
     notes: tuple[str, ...] = ()
+    refuses: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,7 @@ class SettingUp:
         if header is None:
             await _refuse_others(store)
         tried = await probe(store)
-        return Found(store.address, header, tried.problems)
+        return Found(store.address, header, tried.problems, tried.refuses)
 
     def _stop(self, number: int, _frame: object) -> None:
         """Who is told to end, or whose terminal is gone, ends as after Ctrl-C: whatever is under way knows that."""

@@ -76,6 +76,11 @@ class Choice:
         found = {"kind": self.provider.kind, **known, **self.values, **(self.access or {})}
         return {key: value for key, value in found.items() if key not in self._left_out()}
 
+    def note_overwriting(self) -> None:
+        """The server was seen not to refuse to overwrite; the other kinds of store see to it by themselves."""
+        if self.provider.kind in {"s3", "webdav"}:
+            self.values["conditional_put"] = False
+
     def known(self, key: str) -> str:
         """What the provider's value of `key` is if nobody gives one; empty where that isn't known (yet)."""
         try:

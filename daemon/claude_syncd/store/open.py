@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.store.count import Counting, Total
 from claude_syncd.store.limit import Limited
+from claude_syncd.store.look_first import LookingFirst
 from claude_syncd.store.mirror import Mirrored
 from claude_syncd.store.options import (
     FolderOptions,
@@ -75,7 +76,7 @@ def open_store(
     """
     counter = Counting(_at_the_wire(options, parallel), observer)
     paced = counter if up is None and down is None else Paced(counter, up=up, down=down)
-    store = Retrying(Limited(paced, parallel), attempts=attempts, base=base, cap=cap)
+    store = Retrying(Limited(_asked_first(options, paced), parallel), attempts=attempts, base=base, cap=cap)
     return Opened(store, counter)
 
 
@@ -100,8 +101,13 @@ def open_mirrored(
     counters = [Counting(_at_the_wire(one, parallel)) for one in options]
     line = Paced(counters[0], up=up, down=down)
     members = [
-        Retrying(Limited(line.around(counter), parallel), attempts=min(attempts, _TRIES_OF_ONE), base=base, cap=cap)
-        for counter in counters
+        Retrying(
+            Limited(_asked_first(one, line.around(counter)), parallel),
+            attempts=min(attempts, _TRIES_OF_ONE),
+            base=base,
+            cap=cap,
+        )
+        for one, counter in zip(options, counters, strict=True)
     ]
     mirror = Mirrored(members, notes=notes, save=save)
     return Opened(Retrying(mirror, attempts=attempts, base=base, cap=cap), Total(counters), mirror)
@@ -127,6 +133,12 @@ async def create_store(options: StoreOptions) -> None:
                 await store.close()
         case _:
             pass
+
+
+def _asked_first(options: StoreOptions, store: Store) -> Store:
+    """The store, asked whether a name is taken where it would not refuse to overwrite."""
+    heeds = options.conditional_put if isinstance(options, S3Options | WebDavOptions) else True
+    return store if heeds else LookingFirst(store)
 
 
 def _at_the_wire(options: StoreOptions, parallel: int) -> ReportingStore:

@@ -30,7 +30,7 @@ class S3Options:
 
     Without keys the usual chain of AWS is asked (environment, `profile`, single sign-on, the machine's role).
     `path_style` None: so if an `endpoint` is given. `ca_bundle` is a file of certificates to trust instead of the
-    system's.
+    system's. `conditional_put` false: the server does not refuse to overwrite where asked; setting up finds that out.
     """
 
     bucket: Text
@@ -43,6 +43,7 @@ class S3Options:
     session_token: Text | None = field(default=None, repr=False)
     path_style: bool | None = None
     ca_bundle: Path | None = None
+    conditional_put: bool = True
 
     def __post_init__(self) -> None:
         """Raise ConfigError for half a credential."""
@@ -90,7 +91,7 @@ class WebDavOptions:
     """A folder on a WebDAV server; `url` is that folder's, without credentials in it.
 
     Either `username` and `password` (basic or digest, as the server asks) or a bearer `token`. `ca_bundle` is a file
-    of certificates to trust instead of the system's.
+    of certificates to trust instead of the system's. `conditional_put`: see S3Options.
     """
 
     url: Text
@@ -99,6 +100,7 @@ class WebDavOptions:
     password: Text | None = field(default=None, repr=False)
     token: Text | None = field(default=None, repr=False)
     ca_bundle: Path | None = None
+    conditional_put: bool = True
 
     def __post_init__(self) -> None:
         """Raise ConfigError for half a credential, and for two."""

@@ -30,12 +30,13 @@ RACERS = 4
 class Probe:
     """What a store can do.
 
-    `conditional_put`: it refuses to overwrite where asked, also when several write at once. Nothing depends on it,
-    but joining at the same moment as another device is smoother with it.
+    `refuses`: it refuses to overwrite where asked. `conditional_put`: also when several write at once. Nothing depends
+    on it, but joining at the same moment as another device is smoother with it.
     `lists`: it lists what was written just now.
     `problems`: sentences for the user about what is odd yet bearable.
     """
 
+    refuses: bool
     conditional_put: bool
     lists: bool
     problems: tuple[str, ...]
@@ -92,7 +93,7 @@ async def _try(store: Store, folder: str, plain: str, contested: str) -> Probe:
     with suppress(ObjectMissing):
         await store.get(plain)
         raise _unusable(store, "deleted objects are still there")
-    return Probe(conditional_put=conditional, lists=lists, problems=tuple(problems))
+    return Probe(refuses=refuses, conditional_put=conditional, lists=lists, problems=tuple(problems))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from claude_syncd.store.probe import Probe, probe
 
 async def test_a_good_store() -> None:
     store = MemoryStore()
-    assert await probe(store) == Probe(conditional_put=True, lists=True, problems=())
+    assert await probe(store) == Probe(refuses=True, conditional_put=True, lists=True, problems=())
     assert store.objects == {}
 
 
