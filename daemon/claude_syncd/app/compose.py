@@ -20,7 +20,6 @@ from claude_syncd.crypto.keys import load_keys
 from claude_syncd.engine.pathmap import PathMap
 from claude_syncd.engine.site import Site
 from claude_syncd.engine.timing import Intervals
-from claude_syncd.engine.versions import forget_versions
 from claude_syncd.errors import NotSetUp, StateBroken
 from claude_syncd.local import device as device_file
 from claude_syncd.local.apply import Applier
@@ -141,6 +140,7 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
                 rest_ns=int(settings.live.seconds * 1e9),
                 new_id=new_id,
                 retention_days=settings.retention.days,
+                retention_bytes=settings.retention.bytes,
                 follow=follow,
                 mirror=opened.mirror,
             )
@@ -159,7 +159,6 @@ def tidied(site: Site) -> Iterator[None]:
         site.appliers[Root.CONFLICTS].clean_leftovers(lambda _: True)
     site.state.set_meta_durably(_AT_REST, None)  # or a power cut would take it back and leave what was begun
     Trash(site.places.trash).expire(site.retention_days)
-    forget_versions(site)
     yield  # an error passes by the next line on purpose: what it left behind is looked for at the next start
     site.state.set_meta(_AT_REST, "yes")
 

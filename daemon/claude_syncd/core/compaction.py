@@ -104,6 +104,16 @@ class Live:
         for one in slices:
             self._spans[one.object][one.blob].add((one.start, one.start + one.length))
 
+    def grown(self, slices: Iterable[Slice]) -> int:
+        """These are in use, too; how many bytes that are more."""
+        more = 0
+        for one in slices:
+            spans, span = self._spans[one.object][one.blob], (one.start, one.start + one.length)
+            if span not in spans:
+                more += _covered({*spans, span}) - _covered(spans)
+                spans.add(span)
+        return more
+
     def objects(self) -> set[str]:
         """Every object in use."""
         return set(self._spans)
@@ -111,6 +121,19 @@ class Live:
     def bytes_of(self, name: str) -> int:
         """How many bytes of one object are in use."""
         return sum(map(_covered, self._spans[name].values())) if name in self._spans else 0
+
+
+def fitting(limit: int, live: Live, versions: Iterable[Sequence[Slice]]) -> int:
+    """How many of `versions`, the newest first, can be kept so that what they have besides `live` is at most `limit`
+    bytes. Bytes that are in `live` or in a newer version cost nothing. `live` has them afterwards.
+    """
+    kept = total = 0
+    for slices in versions:
+        total += live.grown(slices)
+        if total > limit:
+            break
+        kept += 1
+    return kept
 
 
 def _covered(spans: Iterable[tuple[int, int]]) -> int:

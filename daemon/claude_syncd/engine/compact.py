@@ -20,6 +20,7 @@ from claude_syncd.core.model import Checkpoint, Published
 from claude_syncd.engine.checkpoints import read_newest
 from claude_syncd.engine.moving import Mover
 from claude_syncd.engine.push import say_seen, seen_here
+from claude_syncd.engine.versions import forget_versions, versions_beyond
 from claude_syncd.errors import AlreadyExists, FormatError, ObjectMissing, SyncError
 from claude_syncd.log import get_logger
 from claude_syncd.tasks import together
@@ -106,8 +107,10 @@ class Compactor:
         key = _key("weighed", site)
         if mine.seq == 0 or lived - int(await site.off_loop(site.state.meta, key) or -WEIGH_EVERY) < WEIGH_EVERY:
             return False
-        uses = await self._uses(await site.reader.area(site.me), await site.off_loop(_in_use, site))
         await site.off_loop(site.state.set_meta, key, str(lived))
+        if any(device == site.me for _, device, _ in await site.off_loop(versions_beyond, site)):
+            return True
+        uses = await self._uses(await site.reader.area(site.me), await site.off_loop(_in_use, site))
         sealed = sum(use.sealed for use in uses.values())
         live = sum(use.sealed * use.live // max(use.plain, use.live, 1) for use in uses.values())
         return due(entries=0, resting=0, live=live, dead=sealed - live)
@@ -129,6 +132,8 @@ class Compactor:
         async with self._between_rounds():
             if await site.off_loop(self._outbox.waiting):
                 return  # it may extend records as the log has them, and is sealed
+            # Not earlier: what the last checkpoint names is not deleted before there is a new one.
+            await site.off_loop(forget_versions, site)
             positions = await site.off_loop(site.state.positions)
             seq = await site.off_loop(site.state.begin_checkpoint, site.me, terms)
             checkpoint = Checkpoint(

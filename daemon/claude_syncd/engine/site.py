@@ -36,8 +36,8 @@ class Site:
     """One device at work on one vault. Made by the composition root; `me` changes only when the id lives twice.
 
     `former`: the ids that it had before, with the seq of the last log entry that it wrote as each. `retention_days`: so
-    long superseded versions are remembered. `mirror`: the store, where it is made of several. `looked`: when `passed`
-    was called last, by the clock that never jumps.
+    long superseded versions are remembered, and at the most `retention_bytes` of them. `mirror`: the store, where it
+    is made of several. `looked`: when `passed` was called last, by the clock that never jumps.
     `rest_ns`: a session is live for so long after its last change, in nanoseconds.
     """
 
@@ -61,6 +61,7 @@ class Site:
     rest_ns: int
     new_id: Callable[[], Device]
     retention_days: int = 30
+    retention_bytes: int | None = None
     follow: tuple[Path, ...] = ()
     mirror: Mirrored | None = None
     problems: dict[str, str] = field(default_factory=dict)

@@ -20,17 +20,24 @@ if TYPE_CHECKING:
 
     from claude_syncd.core.model import Record
     from claude_syncd.engine.site import Site
+    from claude_syncd.local.versions import Dot
 
 _LISTED = 1000  # files
 _DAY_NS = 86_400 * 1_000_000_000
 
 
 def forget_versions(site: Site) -> None:
-    """Drop what was superseded longer ago than the retention. A clock that has jumped ahead of every log entry does
-    not count.
+    """Drop what was superseded longer ago than the retention, and of the rest the oldest that are more bytes than it
+    allows. A clock that has jumped ahead of every log entry does not count.
     """
     written = max((p.time_ns for p in site.state.positions().values()), default=0)
     site.state.forget_versions(min(site.now_ns(), written) - site.retention_days * _DAY_NS)
+    site.state.drop_versions(versions_beyond(site))
+
+
+def versions_beyond(site: Site) -> list[Dot]:
+    """The superseded versions, the oldest of all devices, that are more bytes than the retention allows."""
+    return site.state.versions_beyond(site.retention_bytes) if site.retention_bytes is not None else []
 
 
 def meant(site: Site, path: str, cwd: str) -> list[str]:

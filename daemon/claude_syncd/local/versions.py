@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from claude_syncd.core.compaction import Live, fitting
 from claude_syncd.core.model import Extends, Kind, Record, Vector
 from claude_syncd.core.reconcile import EVICTABLE
 from claude_syncd.core.rules import classify_portable
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 APART_NS = 600 * 1_000_000_000
 """Versions of a file that only grew are remembered so far apart."""
+
+Dot = tuple[str, str, int]
+"""Path, device and seq of a record."""
 
 RECORD = "path, kind, device, seq, vector, size, mtime_ns, mode, sha256"
 """The columns of a record, as `record_of` takes them."""
@@ -81,6 +85,25 @@ class Versions(Database):
             db.execute("DELETE FROM superseded WHERE since_ns<?", (before_ns,))
             db.execute("DELETE FROM entries WHERE time_ns<?", (before_ns,))
             db.execute("DELETE FROM forgotten WHERE time_ns<?", (before_ns,))
+
+    def versions_beyond(self, limit: int) -> list[Dot]:
+        """The oldest superseded versions, of all devices, beyond `limit` bytes: what the newest records have as well,
+        or a newer version, costs nothing.
+        """
+        live = Live()
+        with self._lock:
+            rows = self.rows("SELECT path, device, seq, slices FROM superseded ORDER BY since_ns DESC, seq DESC, path")
+            if not rows:
+                return []
+            for (packed,) in self.rows("SELECT slices FROM records"):
+                live.add(self.unpack_slices(packed))
+            kept = fitting(limit, live, (self.unpack_slices(row[3]) for row in rows))
+        return [(str(path), str(device), int(str(seq))) for path, device, seq, _ in rows[kept:]]
+
+    def drop_versions(self, dots: Iterable[Dot]) -> None:
+        """Drop these superseded versions: the vault need not have them any more."""
+        with self.transaction() as db:
+            db.executemany("DELETE FROM superseded WHERE path=? AND device=? AND seq=?", dots)
 
     def forget(self, path: str, vector: Vector, time_ns: int) -> None:
         """The user wants a path deleted for good, with all that `vector` covers; its versions are not remembered."""

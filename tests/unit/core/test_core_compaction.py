@@ -18,6 +18,7 @@ from claude_syncd.core.compaction import (
     Terms,
     Use,
     due,
+    fitting,
     forgotten,
     moving_runs,
     repointed,
@@ -71,6 +72,20 @@ def test_a_tombstone_stays_as_long_as_a_log_entry_may_have_a_file_that_it_covers
 
 def test_a_device_that_was_silent_for_half_a_year_is_not_waited_for() -> None:
     assert waited_for({ANN: 10, BOB: 11}, 10 + FENCED) == {BOB}
+
+
+def test_versions_that_fit_are_counted_from_the_newest_by_the_bytes_that_nothing_newer_has() -> None:
+    def at(start: int, length: int) -> Slice:
+        return Slice("x", 0, start, length)
+
+    def kept(limit: int) -> int:
+        live = Live()
+        live.add([at(0, 10)])
+        return fitting(limit, live, [[at(0, 10)], [at(5, 10)], [], [at(5, 10), at(0, 10)], [at(15, 1)], [at(0, 1)]])
+
+    assert kept(4) == 1
+    assert kept(5) == 4
+    assert kept(6) == 6
 
 
 def test_when_to_compact() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from devices import Device, Vault, settle
 
+from claude_syncd.config import Retention
 from claude_syncd.core.compaction import ENTRIES, FENCED, GRACE
 from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.model import Kind, heads
@@ -402,6 +403,39 @@ async def test_superseded_versions_stay_within_the_retention_time(pair: Pair) ->
     await bob.round.poller.relist()
     assert not bob.site.problems
     assert bob.site.state.slices_of(first) == (place,)
+
+
+def test_the_setting_is_what_bounds_the_versions(tmp_path: Path) -> None:
+    with Device(Vault(), tmp_path, "ann", retention=Retention(size="12 kB")).running() as ann:
+        assert ann.site.retention_bytes == 12_000
+
+
+async def test_of_superseded_versions_the_oldest_beyond_the_allowed_bytes_leave_the_vault(pair: Pair) -> None:
+    ann, bob = pair
+    clock = Clock(ann, bob)
+    texts = [random.Random(number).randbytes(500).hex() + "\n" for number in range(5)]
+    for text in texts:
+        clock.go_on(60, ann)
+        ann.write("CLAUDE.md", text, age=0)
+        await ann.sync()
+    await fold(ann, clock)
+    old = len(ann.site.state.versions("tree/CLAUDE.md"))
+    ann.site.retention_bytes = 2 * len(texts[0]) - 1
+    await compactor(ann).work()  # a checkpoint is due by this alone
+    clock.go_on(GRACE + 1, ann)
+    await compactor(ann).sweep()
+    assert old == 5
+    found = ann.site.state.versions("tree/CLAUDE.md")
+    assert sorted(v.record.seq for v in found) == [4, 5]
+    assert all(ann.site.state.slices_of(v.record) for v in found)
+    assert sum(await plain_sizes(ann)) == 2 * len(texts[0])
+    await bob.round.poller.relist()
+    assert sorted(v.record.seq for v in bob.site.state.versions("tree/CLAUDE.md")) == [4, 5]
+    before = len(area(ann))
+    clock.go_on(DAY, ann)
+    await compactor(ann).work()
+    assert len(area(ann)) == before  # and once is enough
+    await everything_resolves(ann)
 
 
 async def test_versions_that_share_their_bytes_share_them_after_many_checkpoints(pair: Pair) -> None:
