@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Fetch:
-    """One content on its way in: `staged` is filled from `slices`; the first `have` bytes are there already."""
+    """One content on its way in: `staged` is filled from `slices`; the first `have` bytes are there already.
+
+    `assumed`: so many bytes are there already that are most likely the right ones. They are not fetched as long as the
+    whole has the hash that its record names.
+    """
 
     path: str
     record: Record
     slices: tuple[Slice, ...]
     staged: Staged
     have: int = 0
+    assumed: int = 0
     error: SyncError | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -40,7 +45,7 @@ async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
     Where objects are missing their device may have compacted its area since: then its newest checkpoint says where
     the same contents are now.
     """
-    await _fill(site, fetches)
+    await _complete(site, fetches)
     missing = [one for one in fetches if isinstance(one.error, ObjectMissing)]
     moved: list[Fetch] = []
     for device in {one.record.device for one in missing}:
@@ -49,7 +54,7 @@ async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
                 moved += [one for one in missing if one.record.device == device]
         except (VaultError, ObjectMissing) as error:
             site.problems[f"log:{device}"] = str(error)
-    await _fill(site, await site.off_loop(_found_again, site, moved))
+    await _complete(site, await site.off_loop(_found_again, site, moved))
 
 
 def _found_again(site: Site, fetches: Iterable[Fetch]) -> list[Fetch]:
@@ -63,13 +68,28 @@ def _found_again(site: Site, fetches: Iterable[Fetch]) -> list[Fetch]:
     return found
 
 
+async def _complete(site: Site, fetches: Sequence[Fetch]) -> None:
+    await _fill(site, fetches)
+    if any(one.assumed for one in fetches):
+        await _fill(site, await site.off_loop(_mistaken, fetches))
+
+
+def _mistaken(fetches: Iterable[Fetch]) -> list[Fetch]:
+    """Those that do not begin as was assumed: from now on they wait for all of their bytes."""
+    mistaken = [one for one in fetches if one.assumed and one.error is None and _is_wrong(one)]
+    for one in mistaken:
+        one.assumed = 0
+        one.staged.write_again()
+    return mistaken
+
+
 async def _fill(site: Site, fetches: Sequence[Fetch]) -> None:
     places: dict[tuple[str, int], list[_Place]] = defaultdict(list)
     wants: dict[str, set[int]] = defaultdict(set)
     for one in fetches:
         offset = 0
         for part in one.slices:
-            if offset + part.length > one.have:
+            if offset + part.length > max(one.have, one.assumed):
                 places[part.object, part.blob].append((one, part, offset))
                 wants[part.object].add(part.blob)
             offset += part.length
@@ -108,12 +128,17 @@ def _write(places: list[_Place], plain: bytes) -> None:
 
 def verify(one: Fetch) -> None:
     """Set `error` unless the staged file has the content that its record names."""
-    if one.error is None:
-        try:
-            if one.staged.sha256() != one.record.sha256:
-                one.error = IntegrityError(f"the content of {one.path} does not have the hash that its record names")
-        except LocalError as error:
-            one.error = error
+    if one.error is None and _is_wrong(one):
+        one.error = IntegrityError(f"the content of {one.path} does not have the hash that its record names")
+
+
+def _is_wrong(one: Fetch) -> bool:
+    """Whether the staged file has another content than its record names; an `error` where it can't be read."""
+    try:
+        return one.staged.sha256() != one.record.sha256
+    except LocalError as error:
+        one.error = error
+        return False
 
 
 def discard(fetches: Iterable[Fetch]) -> None:

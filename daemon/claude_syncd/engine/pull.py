@@ -14,6 +14,7 @@ from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
 from claude_syncd.engine.keep import keep_local
 from claude_syncd.engine.parking import runs
 from claude_syncd.engine.plan import identity_of
+from claude_syncd.engine.projected import is_projected
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.apply import Commit
 from claude_syncd.local.live import live_sessions
@@ -201,10 +202,10 @@ def _start(site: Site, batch: _Batch, done: Pulled) -> None:
             one = Fetch(item.path, winner, slices[winner.path, winner.device], staged)
             batch.fetches.append(one)
             batch.started.append(item)
-            one.have = _common(item, one.slices)
-            if one.have:
+            one.have, one.assumed = _common(item, one.slices), _assumed(item, winner)
+            if one.have or one.assumed:
                 try:
-                    staged.copy_prefix(item.spot.rel, one.have)
+                    staged.copy_prefix(item.spot.rel, max(one.have, one.assumed))
                 except LocalError as error:
                     one.error = error
 
@@ -213,7 +214,7 @@ def _common(item: Item, slices: tuple[Slice, ...]) -> int:
     """How many bytes of the wanted content the local file holds already: it is still equal to the base, and the
     base begins with the same slices.
     """
-    if item.tracked is None or item.found is None or item.observation is not None:
+    if item.tracked is None or not _is_base(item):
         return 0
     have = 0
     for ours, theirs in zip(item.tracked.slices, slices, strict=False):
@@ -221,6 +222,24 @@ def _common(item: Item, slices: tuple[Slice, ...]) -> int:
             break
         have += ours.length
     return have
+
+
+def _assumed(item: Item, winner: Record) -> int:
+    """How many bytes of the wanted content the local file holds most likely, wherever they lie in the vault: it is
+    still equal to the base, and what is made of lines grows. A checkpoint puts the same bytes into other slices, and
+    so does another device that goes on with a session.
+    """
+    if item.tracked is None or not _is_base(item) or not item.lines:
+        return 0
+    size = item.tracked.base.size
+    return size if size < winner.size else 0
+
+
+def _is_base(item: Item) -> bool:
+    """Whether the local file begins with the bytes of the base, which is a file."""
+    if item.tracked is None or item.found is None or item.local is None or item.fresh or is_projected(item.spot):
+        return False
+    return item.tracked.base.kind is Kind.FILE and item.local.sha256 == item.tracked.base.sha256
 
 
 def _finish(site: Site, batch: _Batch, done: Pulled) -> None:

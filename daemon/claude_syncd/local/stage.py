@@ -95,7 +95,7 @@ class Staged:
                 os.close(source_fd)
 
     def sha256(self) -> str:
-        """SHA-256 (hex) of what was written; nothing can be written afterwards."""
+        """SHA-256 (hex) of what was written; nothing can be written afterwards, but for `write_again`."""
         if not self._whole:
             fd = self._open_fd()
             self._whole = True
@@ -106,6 +106,10 @@ class Staged:
                     for data in read_chunks(fd, 0, size):
                         self._hash.update(data)
         return self._hash.hexdigest()
+
+    def write_again(self) -> None:
+        """What was written turned out to be wrong: take more."""
+        self._whole, self._hashed = False, None
 
     def finish(self, mtime_ns: int, mode: int, *, durable: bool) -> Identity:
         """Give it its time and permission bits, and close it; `durable`: bring it to the disk first. Raises OSError."""
