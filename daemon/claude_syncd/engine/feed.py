@@ -54,7 +54,8 @@ class Feeder:
         self._seq = seq
         self._number = 0  # of the cut that is being filled
         self._buffer = bytearray()
-        self._sizes = site.state.sizes(site.me)
+        # Every record is looked at for that; most pushes are of files that are known.
+        self._sizes = site.state.sizes(site.me) if any(map(_worth_looking, items)) else frozenset[int]()
         self._staged = site.state.staged()
         self.drafts = [Draft(item=i, vector=join(i.outcome.vector, i.own, {site.me: seq})) for i in items]
 
@@ -82,7 +83,7 @@ class Feeder:
             draft.ready, draft.identity = staged.slices, staged.identity
             self._finish(draft, staged.size, staged.sha256)
             return
-        if item.fresh and item.local is not None and _WORTH_LOOKING <= item.local.size in self._sizes:
+        if item.local is not None and _worth_looking(item) and item.local.size in self._sizes:
             draft.item = item = self._observed(item)
         if item.fresh:
             yield from self._afresh(draft)
@@ -181,6 +182,11 @@ class Feeder:
                 mode=local.mode,
                 sha256=sha256,
             )
+
+
+def _worth_looking(item: Item) -> bool:
+    """Whether a content that is not known yet is large enough to look for it under another name."""
+    return item.fresh and item.local is not None and item.local.size >= _WORTH_LOOKING
 
 
 def fold_point(slices: Sequence[Slice], new: int) -> tuple[int, int]:

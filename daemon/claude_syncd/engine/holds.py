@@ -11,6 +11,7 @@ from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Action
 from claude_syncd.core.safety import (
     HEAD,
+    MASS_DELETION,
     MASS_REWRITE,
     Hold,
     HoldReason,
@@ -57,12 +58,13 @@ class Holds:
         """Stop to ask about what a round is about to do."""
         site = self._site
         vanished = sum(i.spot.root is Root.TREE and not i.forgotten for i in plan.of(Action.DELETE, Action.EVICT))
-        known = await site.off_loop(site.state.count)
-        await self._ask(deletion_hold(vanished, known))
+        if vanished > MASS_DELETION:
+            await self._ask(deletion_hold(vanished, await site.off_loop(site.state.count)))
         rewritten = [i for i in plan.of(Action.UPLOAD) if _rewritten(i)]
         if len(rewritten) + len(self._spoilt) > MASS_REWRITE:
             spoilt = await site.off_loop(_spoilt, site, rewritten)
             if spoilt:
+                known = await site.off_loop(site.state.count)
                 await self._ask(rewrite_hold(len(spoilt.union(self._lately())), known))
 
     async def passed(self, plan: Plan) -> None:
