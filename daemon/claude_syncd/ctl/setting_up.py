@@ -90,6 +90,7 @@ class SettingUp:
         self._undo: list[Callable[[], Awaitable[None]]] = []
         self._before: dict[signal.Signals, Any] = {}
         self._stopped_by: int | None = None
+        self._task: asyncio.Task[Any] | None = None
 
     def __enter__(self) -> Self:
         self._runner.get_loop().set_default_executor(self._threads)
@@ -204,11 +205,13 @@ class SettingUp:
         return Found(store.address, header, tried.problems, tried.refuses)
 
     def _stop(self, number: int, _frame: object) -> None:
-        """Who is told to end, or whose terminal is gone, ends as after Ctrl-C: whatever is under way knows that."""
+        """Who is told to end, or whose terminal is gone, ends as after Ctrl-C: what is under way is cancelled, so that
+        no library is cut off in the middle of its own work.
+        """
         self._stopped_by = number
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is for a job in the background of a script
+        if self._task is None:
             raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)
+        self._runner.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def _remember_state_folder(self) -> None:
         state = self._places.state
@@ -228,7 +231,17 @@ class SettingUp:
                 self._run(store.close())
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return self._runner.run(work)
+        async def stoppable() -> _T:
+            self._task = asyncio.current_task()
+            try:
+                return await work
+            finally:
+                self._task = None
+
+        try:
+            return self._runner.run(stoppable())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 def refuse_replacing(places: Places, *, force: bool) -> None:
