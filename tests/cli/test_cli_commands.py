@@ -173,6 +173,23 @@ def test_keep_alone_ends_every_conflict(served: Desk) -> None:
     assert served.ctl("conflicts", "--keep", "remote").out == "2 conflicts resolved\n"
 
 
+def test_projects_are_listed_with_how_they_are_matched(served: Desk) -> None:
+    head, lost, app = served.ctl("projects").out.splitlines()
+    assert head.split() == ["project", "matched", "sessions", "here", "folder", "here"]
+    assert lost.split(maxsplit=4) == ["-home-ann-app", "nowhere", "1", "0", "its place here belongs to another project"]
+    assert app.endswith("  below home         3      2  /home/ann/app (not there)")
+    told = served.ctl("projects", "list", "--json").json["projects"]
+    assert told[1] == {
+        "name": "~-app",
+        "match": "home-relative",
+        "key": "-home-ann-app",
+        "folder": "/home/ann/app",
+        "exists": False,
+        "sessions": 3,
+        "here": 2,
+    }
+
+
 @pytest.mark.parametrize("conflict", ["zz", "../status", "..", "a/b", "ü %00"])
 def test_a_conflict_that_is_not_there(served: Desk, conflict: str) -> None:
     ended = served.ctl("conflicts", "show", conflict)
@@ -312,6 +329,8 @@ def test_what_is_not_built_yet_says_so(bare: Desk, command: str) -> None:
         "approve abcd --all",
         "devices rename",
         "devices rename a b",
+        "projects frobnicate",
+        "projects list list",
         "completion",
         "completion tcsh",
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,20 @@ def test_status_push_and_sync(alone: Desk) -> None:
     assert "(no daemon is running)" in alone.ctl("status").out
     assert alone.ctl("sync").out == "nothing to do: all is in sync\n"
     assert alone.ctl("diff").out == "no differences\n"
+
+
+def test_projects_of_the_vault_and_their_folders(alone: Desk) -> None:
+    assert alone.ctl("projects").out == "the vault has no projects\n"
+    app = alone.home.resolve() / "my app"
+    app.mkdir()
+    key = re.sub("[^A-Za-z0-9]", "-", str(app))
+    session = alone.home / ".claude" / "projects" / key / "11111111-2222-4333-8444-555555555555.jsonl"
+    session.parent.mkdir(parents=True)
+    session.write_text(json.dumps({"type": "user", "cwd": str(app)}) + "\n")
+    assert alone.ctl("push").code == 0
+    (told,) = alone.ctl("projects", "list", "--json").json["projects"]
+    assert (told["name"], told["match"], told["key"]) == ("~-my-app", "home-relative", key)
+    assert (told["folder"], told["exists"], told["sessions"]) == (str(app), True, 1)
 
 
 def test_a_pause_survives(alone: Desk) -> None:

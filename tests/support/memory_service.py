@@ -27,9 +27,11 @@ from claude_syncd.core.status import (
     DiffLine,
     FileVersions,
     Finding,
+    Match,
     Pending,
     Problem,
     Progress,
+    ProjectInfo,
     Requests,
     RunResult,
     State,
@@ -248,6 +250,21 @@ class MemoryService:
         if request.device not in {OTHER, "desktop"}:
             raise errors.UsageError(f"no device is called {request.device}", hint="see `claude-syncctl devices`")
         return RemoveAnswer(removed=OTHER, published=2, devices=(await self.devices())[:1])
+
+    async def projects(self) -> list[ProjectInfo]:
+        app = ProjectInfo(
+            name="~-app",
+            match=Match.HOME_RELATIVE,
+            key="-home-ann-app",
+            folder="/home/ann/app",
+            exists=False,
+            sessions=3,
+            here=2,
+        )
+        lost = ProjectInfo(
+            name="-home-ann-app", match=Match.NOWHERE, key=None, folder=None, exists=False, sessions=1, here=0
+        )
+        return [lost, app]
 
     async def check(self, request: CheckRequest) -> CheckReport:
         bad = Finding(object="devices/x/packs/y", problem="it was altered")

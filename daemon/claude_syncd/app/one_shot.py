@@ -12,7 +12,7 @@ from claude_syncd.app.compose import intervals, load_settings, opened_site, open
 from claude_syncd.app.service import DaemonService
 from claude_syncd.control.messages import ConflictDetail, LogAnswer
 from claude_syncd.core.status import Pending
-from claude_syncd.engine import approvals, report, versions
+from claude_syncd.engine import approvals, projects, report, versions
 from claude_syncd.engine import conflicts as kept
 from claude_syncd.engine.holds import remembered_hold
 from claude_syncd.engine.keep_mirrored import keep_mirrored_once
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         DeviceInfo,
         DiffLine,
         Progress,
+        ProjectInfo,
         RunResult,
         Status,
     )
@@ -203,6 +204,11 @@ class OneShotService:
     def remove_device(self, request: RemoveRequest) -> RemoveAnswer:
         """See OneShot."""
         return self._with(lambda _, service: service.remove_device(request))
+
+    def projects(self) -> list[ProjectInfo]:
+        """See OneShot."""
+        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+            return projects.listed(site)
 
     def check(self, request: CheckRequest) -> CheckReport:
         """See OneShot."""

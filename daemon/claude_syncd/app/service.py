@@ -15,7 +15,7 @@ from claude_syncd.control.messages import (
     RestoreFailure,
 )
 from claude_syncd.core.portable import Root, encode_key
-from claude_syncd.engine import approvals, check, forget, removal, report, restore, versions
+from claude_syncd.engine import approvals, check, forget, projects, removal, report, restore, versions
 from claude_syncd.engine import conflicts as kept
 from claude_syncd.engine.round import Direction, Limits
 from claude_syncd.errors import LocalError, StoreUnavailable, UsageError
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         DeviceInfo,
         DiffLine,
         Progress,
+        ProjectInfo,
         RunResult,
         Status,
     )
@@ -213,6 +214,10 @@ class DaemonService:
         published = await removal.remove(self._supervisor.round, device)
         self._supervisor.poke()
         return RemoveAnswer(removed=device, published=published, devices=await self.devices())
+
+    async def projects(self) -> list[ProjectInfo]:
+        """See Service."""
+        return await self._site.off_loop(projects.listed, self._site)
 
     async def check(self, request: CheckRequest) -> CheckReport:
         """See Service."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, FileVersions
+from claude_syncd.core.status import ApprovalInfo, ConflictInfo, DeviceInfo, DiffLine, FileVersions, ProjectInfo
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body."""
@@ -225,3 +225,9 @@ class DevicesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The devices of the vault."""
 
     devices: list[DeviceInfo]
+
+
+class ProjectsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The projects of the vault."""
+
+    projects: list[ProjectInfo]

@@ -27,6 +27,7 @@ from claude_syncd.control.messages import (
     LogRequest,
     MergedRequest,
     PauseRequest,
+    ProjectsAnswer,
     RemoveAnswer,
     RemoveRequest,
     RenameRequest,
@@ -193,6 +194,10 @@ async def _remove(ask: Ask) -> RemoveAnswer:
     return await ask.service.remove_device(await ask.body(_remove_decoder))
 
 
+async def _projects(ask: Ask) -> ProjectsAnswer:
+    return ProjectsAnswer(projects=await ask.service.projects())
+
+
 async def _check(ask: Ask) -> CheckReport:
     return await ask.service.check(await ask.body(_check_decoder))
 
@@ -355,6 +360,14 @@ ROUTES: tuple[Route, ...] = (
         _remove,
         body=RemoveRequest,
         answers=(RemoveAnswer,),
+    ),
+    Route(
+        "projects",
+        "GET",
+        "/v1/projects",
+        "The projects of the vault, and how each is matched here",
+        _projects,
+        answers=(ProjectsAnswer,),
     ),
     Route(
         "check",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         DeviceInfo,
         DiffLine,
         Progress,
+        ProjectInfo,
         RunResult,
         Status,
     )
@@ -120,6 +121,10 @@ class Service(Protocol):
         """Take another device out of the vault, when what only it held is published by this one. UsageError: no such
         device, or this one.
         """
+        ...
+
+    async def projects(self) -> list[ProjectInfo]:
+        """Every project of the vault and how it is matched here, by name."""
         ...
 
     async def check(self, request: CheckRequest) -> CheckReport:
@@ -216,6 +221,10 @@ class OneShot(Protocol):
 
     def remove_device(self, request: RemoveRequest) -> RemoveAnswer:
         """Take another device out of the vault."""
+        ...
+
+    def projects(self) -> list[ProjectInfo]:
+        """Every project of the vault and how it is matched here, by name."""
         ...
 
     def check(self, request: CheckRequest) -> CheckReport:

@@ -151,6 +151,30 @@ class Projects:
             known = self._portable[key] = portable_project(key, self._homes, cwd)
         return known
 
+    def place(self, portable: str) -> str | None:
+        """The local project folder that a name of the vault has, or would have; None where it has no place here.
+        Decides nothing.
+        """
+        try:
+            key = local_project(portable, self._homes)
+        except FormatError:
+            return None
+        return key if self._portable.get(key, portable) == portable else None
+
+    def worked_in(self, key: str) -> str | None:
+        """The absolute folder on this device that a local project folder belongs to, by what its transcripts recorded
+        here, or on a device where it lies in the same place below the home; None where they don't tell.
+        """
+        for cwd in self._cwds(key):
+            if encode_key(cwd) == key:
+                return cwd
+            parts = _comparable(cwd).split("/")
+            for first in range(1, len(parts) + 1):
+                folder = _join(_home(self._homes), "/".join(parts[first:]))
+                if encode_key(folder) == key:
+                    return folder
+        return None
+
     def _leads_to(self, key: str, cwd: str) -> bool:
         rels = (_below(spelling, cwd) for spelling in self._homes)
         return encode_key(cwd) == key or any(

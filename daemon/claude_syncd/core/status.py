@@ -187,6 +187,29 @@ class ApprovalInfo(msgspec.Struct, frozen=True, kw_only=True):
     dangerous: bool = False
 
 
+class Match(StrEnum):
+    """How a project of the vault is matched on this device."""
+
+    HOME_RELATIVE = "home-relative"  # it lies below the home folder, wherever that is
+    SAME_PATH = "same-path"  # it has the same absolute path on every device
+    NOWHERE = "nowhere"  # its folder here is another project's
+
+
+class ProjectInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A project of the vault by its `name` there. `key`: its folder below `projects/` here; `folder`: the absolute
+    folder on this device that it belongs to, as far as its sessions tell; `exists`: whether that is there.
+    `sessions`: in the vault, by any device; `here`: so many of them on this disk.
+    """
+
+    name: str
+    match: Match
+    key: str | None
+    folder: str | None
+    exists: bool
+    sessions: int
+    here: int
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """An event of a run under way. `total` is 0 while it is not known. Bytes are plaintext bytes."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Keep,
         Kind,
         LogAnswer,
+        ProjectsAnswer,
         RemoveAnswer,
         ResolvedAnswer,
         RestoreAnswer,
@@ -187,6 +188,11 @@ class Daemon:
         answer: RemoveAnswer = self._ask("POST", "/v1/devices/remove", {"device": device}, timeout=None)
         return answer
 
+    def projects(self) -> ProjectsAnswer:
+        """The projects of the vault."""
+        answer: ProjectsAnswer = self._ask("GET", "/v1/projects")
+        return answer
+
     def check(self, *, read_data: bool) -> CheckReport:
         """Verify the vault."""
         answer: CheckReport = self._ask("POST", "/v1/check", {"read_data": read_data}, timeout=None)
@@ -339,6 +345,12 @@ class InProcess:
         from claude_syncd.control.messages import RemoveRequest
 
         return self._service.remove_device(_checked({"device": device}, RemoveRequest))
+
+    def projects(self) -> ProjectsAnswer:
+        """The projects of the vault."""
+        from claude_syncd.control.messages import ProjectsAnswer
+
+        return ProjectsAnswer(projects=self._service.projects())
 
     def check(self, *, read_data: bool) -> CheckReport:
         """Verify the vault."""

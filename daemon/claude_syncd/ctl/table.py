@@ -118,6 +118,14 @@ COMMANDS: tuple[Command, ...] = (
         options=(Option("--yes", "do not ask before a device is removed", short="-y"), _JSON),
     ),
     Command(
+        "projects",
+        "show how projects of other machines are matched here",
+        "projects:run",
+        words="[list]",
+        actions=("list",),
+        options=(_JSON,),
+    ),
+    Command(
         "check",
         "verify the vault, object by object",
         "check:run",
@@ -165,7 +173,6 @@ COMMANDS: tuple[Command, ...] = (
         needs_setup=False,
         own_options=True,
     ),
-    Command("projects", "show how projects of other machines are matched here"),
     Command("search", "search every device's sessions"),
     Command("hooks", "make Claude Code poke the daemon"),
     Command("key", "recovery code, passphrase, recipients"),

@@ -73,6 +73,14 @@ class PathMap:
         self._remember(key, portable)
         return portable
 
+    def project_place(self, portable: str) -> str | None:
+        """The project folder of a name of the vault; None where it has no place here. Decides nothing."""
+        return self._projects.place(portable)
+
+    def worked_in(self, key: str) -> str | None:
+        """The absolute folder that the project folder `key` belongs to, as far as its transcripts tell."""
+        return self._projects.worked_in(key)
+
     def _local_project(self, portable: str) -> str:
         key = self._projects.local(portable)
         self._remember(key, portable)
