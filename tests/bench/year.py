@@ -18,6 +18,7 @@ import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 
@@ -28,18 +29,28 @@ from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.portable import encode_key
 from claude_syncd.engine.compact import Compactor
 from claude_syncd.engine.round import Direction
+from claude_syncd.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from claude_syncd.store.base import Span
 
 PUSHES = 500
 DEVICES = 3
 SYNC_EVERY = 25
 SESSIONS = 6
+COLUMNS = (
+    *("after day", "objects", "packs in use", "MB stored", "MB live", "MB kept", "MB replaced"),
+    *("ms a push, median", "mean"),
+)
 
 
 @dataclass
 class Figures:
     """What was measured. Bytes are sealed ones, in the store: `live` the newest version of each file, `kept`
     superseded ones within the retention time, `replaced` what is deleted a day after a checkpoint took its place. The
-    time of a push is that of the processor.
+    time of a push is that of the processor. `join_requests`: all that a new device asks for, a quarter of an hour after
+    the last push; `join_packs`: how many of them are for packs; `join_busy_requests`: those for other things, were it
+    to come right after the last push.
     """
 
     days: int
@@ -52,12 +63,26 @@ class Figures:
     push_first_ms: float = 0.0
     push_last_ms: float = 0.0
     push_requests: float = 0.0
+    join_busy_requests: int = 0
     join_requests: int = 0
     join_packs: int = 0
     join_seconds: float = 0.0
     files: int = 0
     seconds: float = 0.0
     by_day: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Told(MemoryStore):
+    """Counts the requests for packs."""
+
+    def __init__(self, vault: Vault) -> None:
+        super().__init__()
+        self.objects = vault.objects
+        self.packs = 0
+
+    async def get(self, name: str, span: Span | None = None) -> bytes:
+        self.packs += "/packs/" in name
+        return await super().get(name, span)
 
 
 class Year:
@@ -146,6 +171,31 @@ class Year:
             figures.replaced += sum(len(self.vault.objects[n]) for n in site.state.spare() if n in self.vault.objects)
         figures.kept -= figures.live
 
+    async def join(self, vault: Vault, folder: Path, name: str, stack: ExitStack) -> tuple[int, int, Device]:
+        """A new device that takes all there is: its requests, those for packs among them, and itself."""
+        fresh = Device(vault, folder, name)
+        fresh.store = told = Told(vault)
+        stack.enter_context(fresh.running())
+        self._clock(fresh)
+        await fresh.start()
+        await fresh.sync()
+        return sum(fresh.site.counter.snapshot().requests.values()), told.packs, fresh
+
+    async def tell(self, day: int) -> None:
+        """Print how it stands at the end of a day, as a row of a table."""
+        figures = Figures(day)
+        await self.weigh(figures)
+        spare = set[str]().union(*(device.site.state.spare() for device in self.devices))
+        packs = [name for name in self.vault.objects if "/packs/" in name and name not in spare]
+        spans = self.spans[-PUSHES:]
+        megabytes = (figures.stored, figures.live, figures.kept, figures.replaced)
+        cells = [
+            f"{day} | {figures.objects} | {len(packs)}",
+            *(f"{size / 1e6:.1f}" for size in megabytes),
+            f"{statistics.median(spans) * 1000:.1f} | {statistics.mean(spans) * 1000:.1f}",
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
 
 def _sealed(uses: dict[str, Use]) -> int:
     return sum(use.sealed * use.live // max(use.plain, 1) for use in uses.values())
@@ -159,29 +209,30 @@ async def run(days: int, folder: Path) -> Figures:
         year = Year(folder, stack)
         for device in year.devices:
             await device.start()
+        print(f"| {' | '.join(COLUMNS)} |\n{'| --- ' * len(COLUMNS)}|", flush=True)
         for day in range(days):
             await year.day(day)
             figures.objects_most = max(figures.objects_most, len(year.vault.objects))
             stored = sum(map(len, year.vault.objects.values()))
             figures.by_day.append((len(year.vault.objects), stored))
-            if day % 10 == 9:
-                spent = statistics.median(year.spans[-PUSHES:]) * 1000
-                print(f"day {day + 1}: {len(year.vault.objects)} objects, {stored / 1e6:.1f} MB, {spent:.1f} ms a push")
+            if day < 10 or day % 5 == 4:
+                await year.tell(day + 1)
         await settle(*year.devices, rounds=10)
         await year.weigh(figures)
         part = max(PUSHES, len(year.spans) // 10)
         figures.push_first_ms = statistics.median(year.spans[:part]) * 1000
         figures.push_last_ms = statistics.median(year.spans[-part:]) * 1000
         figures.push_requests = year.requests / len(year.spans)
-        figures.join_packs = sum("/packs/" in name for name in year.vault.objects)
-        fresh = stack.enter_context(Device(year.vault, folder, "fresh").running())
-        year._clock(fresh)
-        before = fresh.site.counter.snapshot()
+        aside = Vault()
+        aside.objects = dict(year.vault.objects)
+        requests, packs, _ = await year.join(aside, folder, "busy", stack)
+        figures.join_busy_requests = requests - packs
+        year.seconds += 900.0
+        for compactor in year.compactors:
+            await compactor.work()
         joined = time.perf_counter()
-        await fresh.start()
-        await fresh.sync()
+        figures.join_requests, figures.join_packs, fresh = await year.join(year.vault, folder, "fresh", stack)
         figures.join_seconds = time.perf_counter() - joined
-        figures.join_requests = sum((fresh.site.counter.snapshot() - before).requests.values())
         figures.files = len(fresh.tree())
         if {p: s for p, (s, _) in fresh.tree().items() if "projects" not in p} != {
             p: s for p, (s, _) in year.devices[0].tree().items() if "projects" not in p

@@ -146,7 +146,7 @@ class Poller:
         try:
             if area is not None:
                 await read_newest(self._site, device, area)
-            count = await self._device(device)
+            count = await self._device(device, area.newest_entry if area is not None else 0)
         except ObjectMissing:
             return 0  # the checkpoint was replaced by a newer one just now: the next listing shows that
         except VaultError as error:
@@ -155,12 +155,15 @@ class Poller:
         self._site.problems.pop(problem, None)
         return count
 
-    async def _device(self, device: str) -> int:
+    async def _device(self, device: str, listed: int = 0) -> int:
+        """Take in what there is of one log. Where a listing has shown more than was read, up to there, `listed`."""
         site = self._site
         position = (await site.off_loop(site.state.positions)).get(device)
         seq = position.seq if position is not None else 0
         count, window = 0, 1
         while True:
+            if listed > seq:
+                window = min(listed - seq, CATCH_UP)
             fetched = await asyncio.gather(*(self._entry(device, seq + 1 + i) for i in range(window)))
             for opened in fetched:
                 if opened is None:
@@ -168,6 +171,8 @@ class Poller:
                 entry, sha256 = opened
                 await site.off_loop(site.state.integrate, entry, sha256)
                 seq, count = entry.seq, count + 1
+            if seq == listed:
+                return count
             window = min(max(1, count), CATCH_UP)
 
     async def _entry(self, device: str, seq: int) -> tuple[LogEntry, str] | None:
