@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from claude_syncd.local.lock import Lock
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Desk
 
@@ -186,3 +188,32 @@ def test_forget_deletes_at_once(alone: Desk) -> None:
     assert alone.ctl("sync").out == "nothing to do: all is in sync\n"
     (file,) = alone.ctl("log", "agents/a.md", "--json").json["files"]
     assert file["versions"][0]["kind"] == "deleted"
+
+
+LOOKS = [("status",), ("devices",), ("conflicts",), ("approve",), ("log", "CLAUDE.md")]
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_looking_leaves_the_state_as_it_is(alone: Desk, command: tuple[str, ...]) -> None:
+    assert alone.ctl("push").code == 0
+    database = alone.state / "state.db"
+    before = database.read_bytes()
+    with Lock(alone.state / "lock"):  # of a daemon that starts just now
+        assert alone.ctl(*command).code == 0
+    assert database.read_bytes() == before
+    database.unlink()
+    alone.ctl(*command)
+    assert not database.exists()
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_looking_tells_of_a_damaged_state_and_the_next_sync_rebuilds_it(alone: Desk, command: tuple[str, ...]) -> None:
+    assert alone.ctl("push").code == 0
+    database = alone.state / "state.db"
+    database.write_bytes(b"damaged" * 1000)
+    looked = alone.ctl(*command)
+    assert (looked.code, looked.out) == (1, "")
+    assert looked.err == ("error: the state is damaged\nhint: the next sync rebuilds it: `claude-syncctl sync`\n")
+    assert database.read_bytes() == b"damaged" * 1000
+    assert alone.ctl("sync").code == 0
+    assert alone.ctl(*command).code == 0

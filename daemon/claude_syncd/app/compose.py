@@ -24,6 +24,7 @@ from claude_syncd.errors import NotSetUp, StateBroken
 from claude_syncd.local import device as device_file
 from claude_syncd.local.apply import Applier
 from claude_syncd.local.content import Contents
+from claude_syncd.local.database import copied, empty
 from claude_syncd.local.private_file import write_private
 from claude_syncd.local.state import State
 from claude_syncd.local.syscalls import keep_freed_memory
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from claude_syncd.config import Settings
+    from claude_syncd.crypto.keys import VaultKeys
     from claude_syncd.local.home import Places
 
 _log = get_logger(__name__)
@@ -88,7 +90,23 @@ def opened_store(places: Places, settings: Settings) -> Opened:
 @contextmanager
 def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[Site]:
     """One device ready to work. The caller holds the lock, and closes the store on its event loop."""
-    keys = load_keys(places.key)
+    keys, device = load_keys(places.key), device_file.load(places.device)
+    with _state(places, keys.vault_id, device.id) as state, _site(places, settings, opened, keys, state) as site:
+        yield site
+
+
+@contextmanager
+def viewed_site(places: Places, settings: Settings, opened: Opened) -> Iterator[Site]:
+    """One device to look at, while another process may work on it: its state is a copy in memory, so that nothing needs
+    the lock, and the database is never made, written or set aside. Raises StateBroken, LocalError.
+    """
+    keys, device = load_keys(places.key), device_file.load(places.device)
+    with _copied_state(places, keys.vault_id, device.id) as state, _site(places, settings, opened, keys, state) as site:
+        yield site
+
+
+@contextmanager
+def _site(places: Places, settings: Settings, opened: Opened, keys: VaultKeys, state: State) -> Iterator[Site]:
     device = device_file.load(places.device)
     places.conflicts.mkdir(mode=0o700, parents=True, exist_ok=True)
     _allow_many_files()
@@ -96,56 +114,55 @@ def opened_site(places: Places, settings: Settings, opened: Opened) -> Iterator[
     gc.freeze()  # what is loaded by now stays
     rules = Rules(Scope(settings.scope), tuple(settings.include), tuple(settings.exclude))
     follow = tuple(Path(os.path.realpath(folder)) for folder in settings.follow)
-    with _state(places, keys.vault_id, device.id) as state:
-        state.set_meta("vault", keys.vault_id)
-        state.set_meta("device", device.id)
-        _note_rules(state, settings)
-        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="worker")
-        trash = Trash(places.trash)
+    state.set_meta("vault", keys.vault_id)
+    state.set_meta("device", device.id)
+    _note_rules(state, settings)
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="worker")
+    trash = Trash(places.trash)
 
-        def new_id() -> device_file.Device:
-            before = device_file.load(places.device)
-            position = state.positions().get(before.id)
-            fresh = device_file.renewed(before, position.seq if position is not None else 0)
-            device_file.save(places.device, fresh)
-            state.set_meta("device", fresh.id)
-            _log.warning("this device's id lived twice; it has a new one", device=fresh.id)
-            return fresh
+    def new_id() -> device_file.Device:
+        before = device_file.load(places.device)
+        position = state.positions().get(before.id)
+        fresh = device_file.renewed(before, position.seq if position is not None else 0)
+        device_file.save(places.device, fresh)
+        state.set_meta("device", fresh.id)
+        _log.warning("this device's id lived twice; it has a new one", device=fresh.id)
+        return fresh
 
-        try:
-            yield Site(
-                me=device.id,
-                former=device.former,
-                name=device.name,
-                vault_id=keys.vault_id,
-                places=places,
-                state=state,
-                store=opened.store,
-                counter=opened.counter,
-                keys=keys,
-                reader=Reader(opened.store, keys, pool, parallel=settings.limits.parallel),
-                rules=rules,
-                paths=PathMap(rules=rules, state=state, homes=_homes(places), tree=places.tree),
-                appliers={
-                    Root.TREE: Applier(places.tree, trash),
-                    Root.CONFLICTS: Applier(places.conflicts, trash),
-                },
-                contents={
-                    Root.TREE: Contents(places.tree, follow),
-                    Root.CONFLICTS: Contents(places.conflicts),
-                },
-                pool=pool,
-                now_ns=time.time_ns,
-                monotonic=time.monotonic,
-                rest_ns=int(settings.live.seconds * 1e9),
-                new_id=new_id,
-                retention_days=settings.retention.days,
-                retention_bytes=settings.retention.bytes,
-                follow=follow,
-                mirror=opened.mirror,
-            )
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    try:
+        yield Site(
+            me=device.id,
+            former=device.former,
+            name=device.name,
+            vault_id=keys.vault_id,
+            places=places,
+            state=state,
+            store=opened.store,
+            counter=opened.counter,
+            keys=keys,
+            reader=Reader(opened.store, keys, pool, parallel=settings.limits.parallel),
+            rules=rules,
+            paths=PathMap(rules=rules, state=state, homes=_homes(places), tree=places.tree),
+            appliers={
+                Root.TREE: Applier(places.tree, trash),
+                Root.CONFLICTS: Applier(places.conflicts, trash),
+            },
+            contents={
+                Root.TREE: Contents(places.tree, follow),
+                Root.CONFLICTS: Contents(places.conflicts),
+            },
+            pool=pool,
+            now_ns=time.time_ns,
+            monotonic=time.monotonic,
+            rest_ns=int(settings.live.seconds * 1e9),
+            new_id=new_id,
+            retention_days=settings.retention.days,
+            retention_bytes=settings.retention.bytes,
+            follow=follow,
+            mirror=opened.mirror,
+        )
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -177,7 +194,7 @@ def _state(places: Places, vault_id: str, device_id: str) -> State:
     except StateBroken as error:
         reason = str(error)
     else:
-        if (state.meta("vault") or vault_id) == vault_id and (state.meta("device") or device_id) == device_id:
+        if _belongs(state, vault_id, device_id):
             return state
         state.close()
         reason = "the state database belongs to another vault or device"
@@ -187,6 +204,22 @@ def _state(places: Places, vault_id: str, device_id: str) -> State:
         if old.exists():
             old.replace(old.with_name(f"broken-{old.name}"))
     return State(places.database)
+
+
+def _copied_state(places: Places, vault_id: str, device_id: str) -> State:
+    """A copy of the state, in memory; an empty one where it is of another vault or device, as the next sync begins."""
+    try:
+        state = State(places.database, copied)
+    except StateBroken as error:
+        raise StateBroken("the state is damaged", hint="the next sync rebuilds it: `claude-syncctl sync`") from error
+    if _belongs(state, vault_id, device_id):
+        return state
+    state.close()
+    return State(places.database, empty)
+
+
+def _belongs(state: State, vault_id: str, device_id: str) -> bool:
+    return (state.meta("vault") or vault_id) == vault_id and (state.meta("device") or device_id) == device_id
 
 
 def _note_rules(state: State, settings: Settings) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from claude_syncd import log as logging
-from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidied
+from claude_syncd.app.compose import intervals, load_settings, opened_site, opened_store, tidied, viewed_site
 from claude_syncd.app.service import DaemonService
 from claude_syncd.control.messages import ConflictDetail, LogAnswer
 from claude_syncd.core.status import Pending
@@ -24,6 +24,7 @@ from claude_syncd.local.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from claude_syncd.config import Settings
     from claude_syncd.control.messages import (
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         RunResult,
         Status,
     )
+    from claude_syncd.engine.site import Site
 
 _T = TypeVar("_T")
 
@@ -92,9 +94,12 @@ class OneShotService:
             with tidied(site):
                 return asyncio.run(session())
 
+    def _view(self) -> AbstractContextManager[Site]:
+        return viewed_site(self._places, self._settings, opened_store(self._places, self._settings))
+
     def status(self) -> Status:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+        with self._view() as site:
             error: SyncError | None = None
             waiting: set[str] = set()
             try:
@@ -148,12 +153,12 @@ class OneShotService:
 
     def conflicts(self) -> list[ConflictInfo]:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+        with self._view() as site:
             return kept.listed(site)
 
     def conflict(self, conflict: str) -> ConflictDetail:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+        with self._view() as site:
             info, diff, truncated = kept.shown(site, conflict)
         return ConflictDetail(conflict=info, diff=diff, truncated=truncated)
 
@@ -163,7 +168,7 @@ class OneShotService:
 
     def approvals(self) -> list[ApprovalInfo]:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+        with self._view() as site:
             return approvals.listed(site)
 
     def approve(self, request: ApproveRequest) -> int:
@@ -172,7 +177,7 @@ class OneShotService:
 
     def log(self, request: LogRequest) -> LogAnswer:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+        with self._view() as site:
             files, more = versions.listed(site, request.path, request.cwd)
         return LogAnswer(files=files, truncated=more)
 
@@ -194,7 +199,7 @@ class OneShotService:
 
     def devices(self) -> list[DeviceInfo]:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+        with self._view() as site:
             return report.devices(site)
 
     def rename_device(self, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import msgspec
@@ -14,7 +14,7 @@ from claude_syncd.core.model import Slice
 from claude_syncd.errors import LocalError, StateBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 SCHEMA_VERSION = "2"
@@ -85,21 +85,74 @@ class Shape(Generic[_Struct]):
         return msgspec.convert(columns, self._kind, strict=strict)  # noqa: TID251 - worked out at import, above
 
 
+def created(path: Path) -> sqlite3.Connection:
+    """The file itself, which is made where there is none. Raises LocalError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return _connected(path)
+    except (OSError, sqlite3.Error) as error:
+        raise LocalError(f"can't open the state database {path}: {error}") from error
+
+
+def empty(_path: Path) -> sqlite3.Connection:
+    """A database in memory, of which nothing is ever written to the disk."""
+    return _connected(":memory:")
+
+
+def copied(path: Path) -> sqlite3.Connection:
+    """The database as it is now, in memory; an empty one where there is none. The file is only read, even while another
+    process writes it. Raises LocalError, StateBroken.
+    """
+    copy = empty(path)
+    try:
+        if path.exists():
+            with closing(_readable(path)) as file:
+                file.backup(copy)
+    except (OSError, sqlite3.OperationalError) as error:
+        copy.close()
+        raise LocalError(f"can't read the state database {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        copy.close()
+        raise StateBroken(f"the state database is damaged: {error}") from error
+    return copy
+
+
+def _readable(path: Path) -> sqlite3.Connection:
+    """The file, opened to be read. What is still in the log beside it counts; where no such files are and none can be
+    made, as in a folder that can't be written, nobody writes and the file is all there is.
+    """
+    file = _connected(f"{path.absolute().as_uri()}?mode=ro")
+    try:
+        file.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        file.close()
+        if path.with_name(f"{path.name}-wal").exists():
+            raise
+        return _connected(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
+    except sqlite3.DatabaseError:
+        file.close()
+        raise
+    return file
+
+
+def _connected(target: Path | str) -> sqlite3.Connection:
+    uri = isinstance(target, str)
+    return sqlite3.connect(target, isolation_level=None, check_same_thread=False, timeout=10, uri=uri)
+
+
 class Database:
     """The open file; one process writes at a time, guarded by the lock of the state folder. Safe from any thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create it. Raises StateBroken when the file is no usable database of this version."""
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        """`connect` is `created`, `copied` or `empty`. Raises LocalError, and StateBroken when the file is no usable
+        database of this version.
+        """
         self._path = path
         self._lock = threading.RLock()
         self._names: dict[int, str] = {}
         self._ids: dict[str, int] = {}
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        except (OSError, sqlite3.Error) as error:
-            raise LocalError(f"can't open the state database {path}: {error}") from error
+        self._db = connect(path)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")

@@ -19,11 +19,11 @@ import msgspec
 from claude_syncd.core.elapsed import Elapsed, passed
 from claude_syncd.core.model import Checkpoint, LogEntry, RosterEntry, Seen, Vector, join
 from claude_syncd.errors import IntegrityError
-from claude_syncd.local.database import Database, Shape
+from claude_syncd.local.database import Database, Shape, created
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from claude_syncd.core.model import Published
@@ -82,9 +82,9 @@ _vector_decoder = msgspec.json.Decoder(Vector)
 class Devices(Database):
     """What is known of the devices. Each method is one transaction, but for those that take one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection] = created) -> None:
         """See Database."""
-        super().__init__(path)
+        super().__init__(path, connect)
         known = self.meta(_ELAPSED)
         self._elapsed = self._written = _elapsed_decoder.decode(known) if known is not None else Elapsed()
 

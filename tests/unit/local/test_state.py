@@ -15,7 +15,8 @@ from claude_syncd.core.model import (
     Seen,
     Slice,
 )
-from claude_syncd.errors import FormatError, IntegrityError, StateBroken
+from claude_syncd.errors import FormatError, IntegrityError, LocalError, StateBroken
+from claude_syncd.local.database import copied
 from claude_syncd.local.state import Staged, State, Tracked
 
 ANN, BOB = "a" * 32, "b" * 32
@@ -163,3 +164,63 @@ def test_a_database_of_another_version_is_not_touched(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "state.db") as db:
         assert db.execute("SELECT value FROM meta WHERE key='schema'").fetchone() == ("99",)
     db.close()
+
+
+def test_a_copy_has_all_that_is_written_and_writes_nothing(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        state.integrate(entry(1, Published(record=record("tree/a", 1), slices=slices(10))), "h1")
+        with state.transaction() as db:
+            db.execute("INSERT INTO todo VALUES('tree/not yet')")
+            with State(tmp_path / "state.db", copied) as copy:  # while it is written
+                assert copy.todo() == ["tree/a"]
+                assert copy.slices("tree/a", ANN) == slices(10)
+                copy.done(["tree/a"])
+                copy.set_project("-x", "x")
+                assert copy.todo() == []
+        assert state.todo() == ["tree/a", "tree/not yet"]
+        assert state.projects() == {}
+
+
+def test_a_copy_has_what_a_killed_process_left_in_the_log(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        state.set_meta("word", "said")
+        folder = tmp_path / "killed"
+        folder.mkdir()
+        for ending in ("", "-wal"):
+            (folder / f"state.db{ending}").write_bytes((tmp_path / f"state.db{ending}").read_bytes())
+    assert (folder / "state.db-wal").stat().st_size
+    with State(folder / "state.db", copied) as copy:
+        assert copy.meta("word") == "said"
+
+
+def test_a_copy_is_made_where_no_file_can_be_made_beside_the_database(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        state.set_meta("word", "said")
+    (tmp_path / "state.db-shm").mkdir()  # root may write in any folder
+    with State(tmp_path / "state.db", copied) as copy:
+        assert copy.meta("word") == "said"
+    (tmp_path / "state.db-wal").write_bytes(b"the log of a process that was killed")
+    with pytest.raises(LocalError):
+        State(tmp_path / "state.db", copied)
+
+
+def test_a_copy_of_no_database_is_empty_and_makes_none(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db", copied) as copy:
+        assert copy.todo() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["not a database", "a page of it"])
+def test_a_copy_tells_of_damage_and_leaves_it(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "state.db"
+    with State(path) as state:
+        state.add_todo(f"tree/{n}" for n in range(5000))
+    content = bytearray(path.read_bytes())
+    if damage == "not a database":
+        content[:100] = b"x" * 100
+    else:
+        content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
+    path.write_bytes(content)
+    with pytest.raises(StateBroken):
+        State(path, copied)
+    assert path.read_bytes() == content
