@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.merge.jsontext import Array, Node, Object, Scalar
@@ -78,12 +79,14 @@ _ABSOLUTE = re.compile(
     """,
     re.VERBOSE,
 )
+# Whoever sends a text chooses it: none may take time that grows with its square. So the first "eyJ" of a run of such
+# characters stands for all of them.
 _SECRET = re.compile(
     r"""
     \b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,} | \b(?:sk|rk)_(?:live|test)_\w{16,} | \bgh[pousr]_\w{20,}
     | \bgithub_pat_\w{20,} | \bglpat-[\w-]{16,} | \bxox[a-z]-[\w-]{10,} | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b
     | \bAIza[\w-]{30,} | \bya29\.[\w-]{20,} | \bnpm_\w{30,} | \bpypi-[\w-]{30,} | \bhf_\w{20,} | \bdop_v1_\w{32,}
-    | \beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]* | -----BEGIN\ [A-Z ]*PRIVATE\ KEY
+    | (?<![\w-])(?>[\w-]*?\beyJ)[\w-]{10,}+\.[\w-]{10,}+\. | -----BEGIN\ [A-Z ]*PRIVATE\ KEY
     | \bAGE-SECRET-KEY-1\w+ | \b(?:[Bb]earer|[Bb]asic)\s+[\w.~+/-]{12,} | ://[^\s/@:]*:[^\s/@]+@
     | (?i:api[_-]?key|token|secret|passwo?r?d)["']?\s*[=:]\s*["']?[\w.~+/-]{12,}
     """,
@@ -153,9 +156,14 @@ def _is_local(path: Path, value: Node) -> bool:
     return any(
         _SECRET.search(text)
         or (not prose and _ABSOLUTE.search(text))
-        or (named and _SECRET_NAME.search(name) and not _HARMLESS.fullmatch(text))
-        for name, text in _strings(path[-1], value)
+        or (named and secret and not _HARMLESS.fullmatch(text))
+        for secret, text in _strings(value, secret=_is_secret(path[-1]))
     )
+
+
+@lru_cache(maxsize=4)  # asked for every item of a set, and a name may be as long as the set
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _is_local_source(value: Node) -> bool:
@@ -164,15 +172,17 @@ def _is_local_source(value: Node) -> bool:
     return isinstance(kind, Scalar) and kind.string in ("directory", "file")
 
 
-def _strings(name: str, value: Node) -> Iterator[tuple[str, str]]:
-    """Every string in a value and the name that it goes by; keys go by none."""
+def _strings(value: Node, *, secret: bool) -> Iterator[tuple[bool, str]]:
+    """Every string in a value and whether the name that it goes by is that of a secret, as that of the value itself is
+    with `secret`; keys go by none.
+    """
     if isinstance(value, Scalar):
         if value.string is not None:
-            yield name, value.string
+            yield secret, value.string
     elif isinstance(value, Array):
         for item in value.items:
-            yield from _strings(name, item.value)
+            yield from _strings(item.value, secret=secret)
     else:
         for member in value.members:
-            yield "", member.key
-            yield from _strings(member.key, member.value)
+            yield False, member.key
+            yield from _strings(member.value, secret=_SECRET_NAME.search(member.key) is not None)

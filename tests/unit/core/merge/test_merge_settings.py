@@ -1,11 +1,13 @@
 import hashlib
 import json
+import re
 
 import pytest
 
+from claude_syncd.core.merge import keys
 from claude_syncd.core.merge.jsontext import Invalid, Node, parse
 from claude_syncd.core.merge.keys import Travel, item_stays, stays, travel
-from claude_syncd.core.merge.settings import Incoming, Outgoing, Pending, incoming, merge, outgoing
+from claude_syncd.core.merge.settings import Incoming, Outgoing, Pending, incoming, merge, outgoing, shared
 from claude_syncd.core.merge.sides import Merged, Side
 
 KEY = "sk-ant-api03-abcdefghijklmnop"
@@ -375,3 +377,48 @@ def test_the_secret_is_in_nothing_that_is_published() -> None:
         "permissions": {"allow": ["Bash(ok)"]},
         "unknown": {"b": 1},
     }
+
+
+class CountingPattern:
+    """A pattern that counts the characters that it is given to search."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self.searched = 0
+
+    def search(self, text: str) -> re.Match[str] | None:
+        self.searched += len(text)
+        return self._pattern.search(text)
+
+
+@pytest.mark.parametrize("outer", ["hooks", "statusLine", "permissions", "unknown"])
+def test_a_long_name_is_not_searched_for_every_string_below_it(outer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys._is_secret.cache_clear()
+    counting = CountingPattern(keys._SECRET_NAME)
+    monkeypatch.setattr(keys, "_SECRET_NAME", counting)
+    name = "k" * 20_000
+    content = json.dumps({outer: {name: [f"item {n}" for n in range(2000)]}}).encode()
+    assert shared(content) == content
+    assert len(name) <= counting.searched < 2 * len(content)
+
+
+@pytest.mark.parametrize("part", ["-eyJ", "-eyJabcdefghijkl", ".eyJ", "eyJ-eyJ.", "token ", "://", "bearer "])
+def test_as_many_beginnings_of_secrets_as_fit_are_looked_through(part: str) -> None:
+    """Where each was looked through to the end of the text, this would take minutes."""
+    content = json.dumps({"model": part * ((1 << 18) // len(part))}).encode()
+    assert shared(content) == content
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.sig", True),
+        ("jwt-eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.sig", True),
+        ("a.b eyJ-eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.", True),
+        ("eyJshort.eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.", True),
+        ("eyJhbGciOiJIUzI1.eyJzdWIi.sig", False),
+        ("heyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.sig", False),
+    ],
+)
+def test_a_token_is_a_secret_wherever_it_begins(text: str, *, secret: bool) -> None:
+    assert (sent({"model": text}) == {}) is secret
