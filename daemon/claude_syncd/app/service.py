@@ -74,7 +74,7 @@ class DaemonService:
         limits = await self._limits(request)
         if request.dry_run:
             return await self._supervisor.plan(limits)
-        with self._supervisor.heard(progress):
+        with self._supervisor.audience.heard(progress):
             done = await self._supervisor.run(_DIRECTIONS[kind], limits)
         if self._site.mirror is not None:
             self._site.mirror.wanted.set()  # who asks does not want to wait until a store is tried again by itself

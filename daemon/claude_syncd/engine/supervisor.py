@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.debounce import Debounce
 from claude_syncd.core.instant import timestamp
 from claude_syncd.core.status import Pending
 from claude_syncd.engine import approvals, report
+from claude_syncd.engine.audience import Audience
 from claude_syncd.engine.compact import Compactor
 from claude_syncd.engine.plan import render
 from claude_syncd.engine.round import Direction, Limits, Round
@@ -23,7 +23,7 @@ from claude_syncd.log import get_logger
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from claude_syncd.core.status import DiffLine, Progress, RunResult, Status
     from claude_syncd.engine.site import Site
@@ -73,9 +73,8 @@ class Supervisor:
         self._prepared = False
         self._watcher: Watcher | None = None
         self._watching = asyncio.Event()
-        self._listeners: set[asyncio.Queue[Progress | Status]] = set()
-        self._hearers: list[Callable[[Progress], None]] = []
-        site.progress = self._progressed
+        self.audience = Audience()
+        site.progress = self.audience.progressed
 
     # -- what the daemon's tasks are --------------------------------------------------------------------------------
 
@@ -218,15 +217,6 @@ class Supervisor:
         self._rescan({""})
         self.poke()
 
-    @contextmanager
-    def heard(self, progress: Callable[[Progress], None]) -> Iterator[None]:
-        """Have `progress` called for as long as the block lasts."""
-        self._hearers.append(progress)
-        try:
-            yield
-        finally:
-            self._hearers.remove(progress)
-
     async def drain(self, seconds: float) -> None:
         """Let a round that is under way end, for so long."""
         try:
@@ -237,14 +227,10 @@ class Supervisor:
 
     async def events(self) -> AsyncIterator[Progress | Status]:
         """Progress and changes of the status, for as long as somebody listens."""
-        queue: asyncio.Queue[Progress | Status] = asyncio.Queue(maxsize=64)
-        self._listeners.add(queue)
-        try:
+        with self.audience.listening() as queue:
             yield await self.status()
             while True:
                 yield await queue.get()
-        finally:
-            self._listeners.discard(queue)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -386,22 +372,12 @@ class Supervisor:
         else:
             self._schedule.failed(now, error.retry_after if isinstance(error, StoreUnavailable) else None)
 
-    def _progressed(self, progress: Progress) -> None:
-        for hearer in self._hearers:
-            hearer(progress)
-        self._announce(progress)
-
-    def _announce(self, event: Progress | Status) -> None:
-        for queue in self._listeners:
-            if not queue.full():
-                queue.put_nowait(event)
-
     async def tell(self) -> None:
         """Say how things are to whoever listens."""
         held = self.round.hold
         self._say(f"held: {held.message}" if held is not None else str(self.error or "in sync"))
-        if self._listeners:
-            self._announce(await self.status())
+        if self.audience.listens:
+            self.audience.announce(await self.status())
 
 
 def _partly_failed(failures: list[str]) -> LocalError | None:
