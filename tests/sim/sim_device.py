@@ -14,7 +14,6 @@ import msgspec
 from sim_crash import RUNNING, Killed, Life, lose_power
 from sim_store import SimStore
 
-from claude_syncd import config
 from claude_syncd.app.compose import opened_site, tidied
 from claude_syncd.core.safety import RootIdentity
 from claude_syncd.crypto.keys import save_keys
@@ -24,6 +23,7 @@ from claude_syncd.errors import Held, SyncError
 from claude_syncd.local import device as device_file
 from claude_syncd.local.home import Places
 from claude_syncd.local.state import State
+from claude_syncd.settings import Settings
 from claude_syncd.store.count import Counting
 from claude_syncd.store.open import Opened
 from claude_syncd.store.retry import Retrying
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.site import Site
 
 _ATTEMPTS = 3
-SETTINGS = config.Settings()
+SETTINGS = Settings()
 
 
 class Machine:

@@ -16,7 +16,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from claude_syncd import config
 from claude_syncd.app.one_shot import OneShotService
 from claude_syncd.control.messages import RunRequest
 from claude_syncd.core import compaction
@@ -27,6 +26,7 @@ from claude_syncd.engine import compact
 from claude_syncd.local import device as device_file
 from claude_syncd.local.beneath import STAGED_PREFIX
 from claude_syncd.local.home import Places
+from claude_syncd.settings import Settings
 from claude_syncd.store.folder import FolderStore
 from claude_syncd.store.options import FolderOptions
 
@@ -53,7 +53,7 @@ class Home:
         self.name = name
         home = folder / name
         self.places = Places(tree=home / ".claude", state=home / ".claude-sync", user_home=home)
-        self._settings = config.Settings(store=FolderOptions(path=folder / "store"))
+        self._settings = Settings(store=FolderOptions(path=folder / "store"))
 
     def set_up(self) -> None:
         """As `init` does it."""

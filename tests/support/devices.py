@@ -8,7 +8,6 @@ import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from claude_syncd import config
 from claude_syncd.app.compose import opened_site
 from claude_syncd.core.model import DEVICE_ID_LENGTH
 from claude_syncd.crypto.keys import EpochKey, VaultKeys, save_keys
@@ -16,6 +15,7 @@ from claude_syncd.engine import conflicts
 from claude_syncd.engine.round import Direction, Limits, Round
 from claude_syncd.local import device as device_file
 from claude_syncd.local.home import Places
+from claude_syncd.settings import Live, Settings
 from claude_syncd.store.count import Counting
 from claude_syncd.store.memory import MemoryStore
 from claude_syncd.store.open import Opened
@@ -59,8 +59,8 @@ class Device:
         ident = chosen.randbytes(DEVICE_ID_LENGTH // 2).hex()
         device_file.save(self.places.device, device_file.Device(id=ident, name=name))
         # Tests write sessions now and want them synced now, unless they are about just that.
-        given = {"live": config.Live(seconds=0), **settings}
-        self.settings = config.Settings(**given)  # type: ignore[arg-type]
+        given = {"live": Live(seconds=0), **settings}
+        self.settings = Settings(**given)  # type: ignore[arg-type]
         self.store: ReportingStore = vault.view()
         self.round: Round
         self.site: Site

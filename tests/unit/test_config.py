@@ -12,6 +12,7 @@ from keychain_in_a_file import Keychain
 from claude_syncd import config
 from claude_syncd.errors import ConfigError, LocalError
 from claude_syncd.local import keychain
+from claude_syncd.settings import Settings
 from claude_syncd.store.options import FolderOptions, GcsOptions, GitOptions, S3Options, WebDavOptions
 
 
@@ -161,7 +162,7 @@ def test_environment_wins_over_the_file_key_by_key(file: Path, monkeypatch: pyte
 
 def test_the_state_folder_variable_is_no_setting(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLAUDE_SYNC_HOME", "/x")
-    assert config.load(file) == config.Settings()
+    assert config.load(file) == Settings()
 
 
 def test_unknown_keys_are_named_with_their_file_one_line_each(file: Path) -> None:

@@ -36,9 +36,9 @@ from claude_syncd.vault.reader import Reader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from claude_syncd.config import Settings
     from claude_syncd.crypto.keys import VaultKeys
     from claude_syncd.local.home import Places
+    from claude_syncd.settings import Settings
 
 _log = get_logger(__name__)
 

@@ -19,9 +19,9 @@ from claude_syncd.local.lock import Lock
 from claude_syncd.local.service_manager import ServiceManager
 
 if TYPE_CHECKING:
-    from claude_syncd.config import Settings
     from claude_syncd.engine.site import Site
     from claude_syncd.local.home import Places
+    from claude_syncd.settings import Settings
 
 _log = logging.get_logger(__name__)
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from claude_syncd.config import Settings
     from claude_syncd.control.messages import (
         ApproveRequest,
         CheckRequest,
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
         Status,
     )
     from claude_syncd.engine.site import Site
+    from claude_syncd.settings import Settings
 
 _T = TypeVar("_T")
 

@@ -25,7 +25,6 @@ from claude_syncd.vault.header import read_header
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from claude_syncd.config import Settings
     from claude_syncd.crypto.keys import VaultKeys
     from claude_syncd.ctl.options import Given
     from claude_syncd.ctl.progress import Reporter
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from claude_syncd.ctl.store_choice import Choice
     from claude_syncd.ctl.wizard_questions import Questions
     from claude_syncd.local.home import Places
+    from claude_syncd.settings import Settings
     from claude_syncd.store.base import Store
 
 _NOT_HERE = (

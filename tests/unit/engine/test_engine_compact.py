@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from devices import Device, Vault, settle
 
-from claude_syncd.config import Retention
 from claude_syncd.core.compaction import ENTRIES, FENCED, GRACE
 from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.model import Kind, heads
@@ -18,6 +17,7 @@ from claude_syncd.engine.compact import Compactor
 from claude_syncd.engine.push import say_seen
 from claude_syncd.engine.round import Direction
 from claude_syncd.errors import StoreUnavailable
+from claude_syncd.settings import Retention
 from claude_syncd.store.memory import MemoryStore
 from claude_syncd.vault import layout
 

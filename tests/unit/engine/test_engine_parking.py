@@ -12,7 +12,6 @@ import pytest
 from devices import SESSION, Device, Vault, settle
 from virtual_time import VirtualTimeLoop, in_virtual_time
 
-from claude_syncd import config
 from claude_syncd.core.model import Kind
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.round import Direction
@@ -20,6 +19,7 @@ from claude_syncd.engine.supervisor import Supervisor
 from claude_syncd.engine.timing import Intervals
 from claude_syncd.errors import UsageError
 from claude_syncd.local.live import rests_at
+from claude_syncd.settings import Live
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -64,7 +64,7 @@ def published(device: Device, path: str) -> list[Record]:
 @pytest.fixture
 async def live_pair(vault: Vault, tmp_path: Path, stack: ExitStack) -> Pair:
     """Two devices that have the first row of one session, written long ago."""
-    settings = {"live": config.Live(seconds=REST)}
+    settings = {"live": Live(seconds=REST)}
     ann, bob = (stack.enter_context(Device(vault, tmp_path, name, **settings).running()) for name in ("ann", "bob"))
     for device in (ann, bob):
         await device.start()
@@ -191,7 +191,7 @@ async def test_a_session_of_the_last_seconds_is_not_replaced_by_a_kept_side(live
 def test_a_parked_session_is_looked_at_when_it_is_at_rest_and_not_only_at_the_next_poll(
     vault: Vault, tmp_path: Path, stack: ExitStack
 ) -> None:
-    settings = {"live": config.Live(seconds=REST)}
+    settings = {"live": Live(seconds=REST)}
     ann, bob = (stack.enter_context(Device(vault, tmp_path, name, **settings).running()) for name in ("ann", "bob"))
 
     async def main(loop: VirtualTimeLoop) -> None:
