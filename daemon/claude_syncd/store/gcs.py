@@ -14,6 +14,7 @@ import msgspec
 
 from claude_syncd.errors import NoSuchPlace, ObjectMissing, StoreError, StoreRefused, StoreUnavailable
 from claude_syncd.store.base import MAX_OBJECT, ObjectInfo
+from claude_syncd.store.bucket_errors import BeyondEnd, NotThere
 from claude_syncd.store.names import check_size, is_part, name_parts, prefix_parts
 from claude_syncd.store.report import OnRequest, RequestKind, unheard
 
@@ -32,14 +33,6 @@ _LARGE = 1024 * 1024
 _PAGE = 1024 * 1024
 
 _Result = TypeVar("_Result")
-
-
-class BeyondEnd(StoreError):
-    """The range begins after the object's end; never leaves this module."""
-
-
-class NotThere(StoreRefused):
-    """The bucket or the object is not there, and the server does not say which."""
 
 
 class _Item(msgspec.Struct):

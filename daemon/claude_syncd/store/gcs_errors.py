@@ -20,7 +20,7 @@ from claude_syncd.errors import (
     StoreUnavailable,
 )
 from claude_syncd.store import over_http
-from claude_syncd.store.gcs import BeyondEnd, NotThere
+from claude_syncd.store.bucket_errors import BeyondEnd, NotThere
 from claude_syncd.store.gcs_credentials import NoToken
 from claude_syncd.store.over_http import Meaning
 

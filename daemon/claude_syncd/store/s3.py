@@ -9,8 +9,9 @@ import re
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from claude_syncd.errors import ObjectMissing, StoreError, StoreRefused, StoreUnavailable
+from claude_syncd.errors import ObjectMissing, StoreRefused, StoreUnavailable
 from claude_syncd.store.base import MAX_OBJECT, ObjectInfo
+from claude_syncd.store.bucket_errors import BeyondEnd, NoConditions
 from claude_syncd.store.names import check_size, is_part, name_parts, prefix_parts, span_bounds
 from claude_syncd.store.report import OnRequest, RequestKind, unheard
 
@@ -30,14 +31,6 @@ _PIECE = 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)")
 
 _Result = TypeVar("_Result")
-
-
-class BeyondEnd(StoreError):
-    """The range begins after the object's end; never leaves this module."""
-
-
-class NoConditions(StoreRefused):
-    """The server says that it does not do what the request asks for."""
 
 
 class S3Store:

@@ -21,8 +21,8 @@ from claude_syncd.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from claude_syncd.store.bucket_errors import BeyondEnd, NoConditions
 from claude_syncd.store.over_http import Redirected
-from claude_syncd.store.s3 import BeyondEnd, NoConditions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,6 +16,7 @@ from claude_syncd.errors import AlreadyExists, ObjectMissing, StoreError
 from claude_syncd.store.base import MAX_OBJECT
 from claude_syncd.store.names import RESERVED, check_size, name_parts, prefix_parts
 from claude_syncd.store.report import OnRequest, unheard
+from claude_syncd.store.webdav_statuses import GONE, MADE, NO_PARENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,9 +33,6 @@ PATIENCE = 60.0
 TIDY_WITHIN = 5.0
 """Seconds for removing what a failed put left behind."""
 
-GONE = {404, 410}
-MADE = {200, 201, 204}
-NO_PARENT = {404, 409}
 _PART = {200, 206}
 _NOT_SUPPORTED = {403, 405, 501}
 _APACHE = "<http://apache.org/dav/propset/fs/1>"

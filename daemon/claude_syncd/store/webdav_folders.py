@@ -13,9 +13,9 @@ from urllib.parse import unquote
 from claude_syncd.errors import NoSuchPlace, StoreRefused, StoreUnavailable
 from claude_syncd.store.base import ObjectInfo
 from claude_syncd.store.names import MAX_NAME, RESERVED
-from claude_syncd.store.webdav import GONE, MADE, NO_PARENT
 from claude_syncd.store.webdav_errors import of_status
 from claude_syncd.store.webdav_listing import QUESTION, Listing, NotUnderstood, seconds
+from claude_syncd.store.webdav_statuses import GONE, MADE, NO_PARENT
 from claude_syncd.tasks import together
 
 if TYPE_CHECKING:
