@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from claude_syncd.control.messages import ErrorBody
-from claude_syncd.control.routes import EVENT_STREAM, ROUTES
+from claude_syncd.control.route import EVENT_STREAM, Route
 from claude_syncd.core.status import Progress, Status
-
-if TYPE_CHECKING:
-    from claude_syncd.control.routes import Route
 
 _JSON = "application/json"
 _REFERENCE = "#/components/schemas/{name}"
@@ -22,15 +18,15 @@ Schema = dict[str, object]
 
 
 @cache
-def document() -> bytes:
-    """The OpenAPI 3.1 document as JSON, indented, the same on every call; it is kept as docs/openapi.json."""
-    bodies = [route.body for route in ROUTES if route.body]
-    answers = [answer for route in ROUTES for answer in route.answers]
+def document(routes: tuple[Route, ...]) -> bytes:
+    """The OpenAPI 3.1 document of `routes` as JSON, indented, the same on every call; it is docs/openapi.json."""
+    bodies = [route.body for route in routes if route.body]
+    answers = [answer for route in routes for answer in route.answers]
     types: list[type[msgspec.Struct]] = list(dict.fromkeys([*bodies, *answers, Progress, Status, ErrorBody]))
     references, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     schemas: dict[type[msgspec.Struct], Schema] = dict(zip(types, references, strict=True))
     paths: dict[str, Schema] = {}
-    for route in ROUTES:
+    for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     described = {
         "openapi": "3.1.0",

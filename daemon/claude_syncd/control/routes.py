@@ -1,11 +1,9 @@
-"""The table of what can be asked: name, method, path, what goes in, what comes out, and who answers."""
+"""The table of what can be asked, and who answers."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -38,19 +36,16 @@ from claude_syncd.control.messages import (
     ResumeRequest,
     RunRequest,
 )
+from claude_syncd.control.openapi import document
+from claude_syncd.control.route import EVENT_STREAM, Ask, Route
 from claude_syncd.core.status import CheckReport, RunResult, Status
-from claude_syncd.errors import SyncError, UsageError
+from claude_syncd.errors import SyncError
 
 if TYPE_CHECKING:
     from claude_syncd.control.messages import Kind
-    from claude_syncd.control.runs import Runs
-    from claude_syncd.control.service import Service
     from claude_syncd.core.status import Progress
 
-EVENT_STREAM = "text/event-stream"
 PROMETHEUS = "text/plain"
-
-_Body = TypeVar("_Body")
 
 _run_decoder = msgspec.json.Decoder(RunRequest)
 _pause_decoder = msgspec.json.Decoder(PauseRequest)
@@ -64,43 +59,6 @@ _merged_decoder = msgspec.json.Decoder(MergedRequest)
 _rename_decoder = msgspec.json.Decoder(RenameRequest)
 _remove_decoder = msgspec.json.Decoder(RemoveRequest)
 _check_decoder = msgspec.json.Decoder(CheckRequest)
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request and who can answer it."""
-
-    service: Service
-    runs: Runs
-    http: web.Request
-
-    async def body(self, decoder: msgspec.json.Decoder[_Body]) -> _Body:
-        """Decode the request's JSON; none at all is `{}`. Raises UsageError."""
-        raw = await self.http.read() or b"{}"
-        try:
-            return decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UsageError(f"the request makes no sense: {error}", hint="see GET /v1/openapi.json") from error
-
-
-Handler = Callable[[Ask], Awaitable[msgspec.Struct | web.StreamResponse | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One thing that can be asked. `body` is JSON. It answers with one of `answers`, or with something of the type
-    `media`, or with nothing; or with server-sent events of the names `events`.
-    """
-
-    name: str
-    method: str
-    path: str
-    summary: str
-    handler: Handler
-    body: type[msgspec.Struct] | None = None
-    answers: tuple[type[msgspec.Struct], ...] = ()
-    media: str = ""
-    events: tuple[str, ...] = ()
 
 
 async def _status(ask: Ask) -> Status:
@@ -218,10 +176,7 @@ async def _events(ask: Ask) -> web.StreamResponse:
 
 
 async def _openapi(_ask: Ask) -> web.Response:
-    # The document is made of this table, so the module that makes it can't be imported before the table is there.
-    from claude_syncd.control.openapi import document  # noqa: PLC0415
-
-    return web.Response(body=document(), content_type="application/json")
+    return web.Response(body=document(ROUTES), content_type="application/json")
 
 
 _RUN_EVENTS = ("progress", "result", "error")

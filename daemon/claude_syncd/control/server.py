@@ -14,7 +14,8 @@ from claude_syncd import log
 from claude_syncd.control.failures import body_of, code_of, internal
 from claude_syncd.control.listener import Listener, peer_uid
 from claude_syncd.control.messages import MAX_BODY, ErrorBody
-from claude_syncd.control.routes import ROUTES, Ask
+from claude_syncd.control.route import Ask
+from claude_syncd.control.routes import ROUTES
 from claude_syncd.control.runs import Runs
 from claude_syncd.errors import SyncError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from claude_syncd.control.routes import Route
+    from claude_syncd.control.route import Route
     from claude_syncd.control.service import Service
 
 _log = log.get_logger(__name__)
