@@ -5,6 +5,7 @@ Times are seconds as in core/elapsed.py. Bytes are plaintext bytes but for `seal
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,15 +105,12 @@ class Live:
         for one in slices:
             self._spans[one.object][one.blob].add((one.start, one.start + one.length))
 
-    def grown(self, slices: Iterable[Slice]) -> int:
-        """These are in use, too; how many bytes that are more."""
-        more = 0
-        for one in slices:
-            spans, span = self._spans[one.object][one.blob], (one.start, one.start + one.length)
-            if span not in spans:
-                more += _covered({*spans, span}) - _covered(spans)
-                spans.add(span)
-        return more
+    def merged(self, name: str, blob: int) -> list[tuple[int, int]]:
+        """What of one blob is in use, as spans in order that don't touch."""
+        spans: list[tuple[int, int]] = []
+        for start, end in sorted(self._spans[name][blob]) if name in self._spans else ():
+            _cover(spans, start, end)
+        return spans
 
     def objects(self) -> set[str]:
         """Every object in use."""
@@ -125,15 +123,33 @@ class Live:
 
 def fitting(limit: int, live: Live, versions: Iterable[Sequence[Slice]]) -> int:
     """How many of `versions`, the newest first, can be kept so that what they have besides `live` is at most `limit`
-    bytes. Bytes that are in `live` or in a newer version cost nothing. `live` has them afterwards.
+    bytes. Bytes that are in `live` or in a newer version cost nothing.
     """
     kept = total = 0
+    covered: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for slices in versions:
-        total += live.grown(slices)
+        for one in slices:
+            place = (one.object, one.blob)
+            spans = covered.get(place)
+            if spans is None:
+                spans = covered[place] = live.merged(*place)
+            total += _cover(spans, one.start, one.start + one.length)
         if total > limit:
             break
         kept += 1
     return kept
+
+
+def _cover(spans: list[tuple[int, int]], start: int, end: int) -> int:
+    """Take a span into `spans`, which are in order and don't touch; how many of its bytes were in none."""
+    first = bisect_left(spans, start, key=lambda span: span[1])
+    last = bisect_right(spans, end, key=lambda span: span[0])
+    low, high = start, end
+    if first < last:
+        low, high = min(start, spans[first][0]), max(end, spans[last - 1][1])
+    before = sum(b - a for a, b in spans[first:last])
+    spans[first:last] = [(low, high)]
+    return high - low - before
 
 
 def _covered(spans: Iterable[tuple[int, int]]) -> int:

@@ -23,7 +23,7 @@ from claude_syncd.local.database import Database, Shape
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from claude_syncd.core.model import LogEntry, Slice
 
@@ -90,15 +90,18 @@ class Versions(Database):
         """The oldest superseded versions, of all devices, beyond `limit` bytes: what the newest records have as well,
         or a newer version, costs nothing.
         """
+        rows = self.rows("SELECT path, device, seq, slices FROM superseded ORDER BY since_ns DESC, seq DESC, path")
         live = Live()
-        with self._lock:
-            rows = self.rows("SELECT path, device, seq, slices FROM superseded ORDER BY since_ns DESC, seq DESC, path")
-            if not rows:
-                return []
-            for (packed,) in self.rows("SELECT slices FROM records"):
-                live.add(self.unpack_slices(packed))
-            kept = fitting(limit, live, (self.unpack_slices(row[3]) for row in rows))
+        for slices in self._unpacked(self.rows("SELECT slices FROM records") if rows else []):
+            live.add(slices)
+        kept = fitting(limit, live, self._unpacked([row[3:] for row in rows]))
         return [(str(path), str(device), int(str(seq))) for path, device, seq, _ in rows[kept:]]
+
+    def _unpacked(self, rows: Iterable[tuple[object, ...]]) -> Iterator[tuple[Slice, ...]]:
+        for (packed,) in rows:
+            with self._lock:  # for each one, so that nobody waits for all
+                slices = self.unpack_slices(packed)
+            yield slices
 
     def drop_versions(self, dots: Iterable[Dot]) -> None:
         """Drop these superseded versions: the vault need not have them any more."""

@@ -1,5 +1,6 @@
 """What is kept, what is forgotten, and what moves."""
 
+import random
 from itertools import pairwise
 
 from hypothesis import given
@@ -86,6 +87,22 @@ def test_versions_that_fit_are_counted_from_the_newest_by_the_bytes_that_nothing
     assert kept(4) == 1
     assert kept(5) == 4
     assert kept(6) == 6
+
+
+def test_what_fits_is_by_bytes_however_they_overlap() -> None:
+    chosen = random.Random(7)
+    for _ in range(300):
+        spans = [(start, chosen.randint(1, 9)) for start in chosen.choices(range(30), k=9)]
+        live = Live()
+        live.add([Slice("x", 0, *span) for span in spans[:3]])
+        in_use = {byte for start, length in spans[:3] for byte in range(start, start + length)}
+        total, costs = len(in_use), []
+        for start, length in spans[3:]:
+            in_use |= set(range(start, start + length))
+            costs.append(len(in_use) - total)
+        limit = chosen.randint(0, 20)
+        versions = [[Slice("x", 0, *span)] for span in spans[3:]]
+        assert fitting(limit, live, versions) == sum(cost <= limit for cost in costs)
 
 
 def test_when_to_compact() -> None:
