@@ -190,7 +190,7 @@ def test_forget_deletes_at_once(alone: Desk) -> None:
     assert file["versions"][0]["kind"] == "deleted"
 
 
-LOOKS = [("status",), ("devices",), ("conflicts",), ("approve",), ("log", "CLAUDE.md")]
+LOOKS = [("status",), ("devices",), ("conflicts",), ("approve",), ("projects",), ("log", "CLAUDE.md")]
 
 
 @pytest.mark.parametrize("command", LOOKS)

@@ -212,7 +212,7 @@ class OneShotService:
 
     def projects(self) -> list[ProjectInfo]:
         """See OneShot."""
-        with opened_site(self._places, self._settings, opened_store(self._places, self._settings)) as site:
+        with self._view() as site:
             return projects.listed(site)
 
     def check(self, request: CheckRequest) -> CheckReport:

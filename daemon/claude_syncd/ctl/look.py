@@ -9,6 +9,7 @@ import sys
 from claude_syncd.ctl import remote
 from claude_syncd.ctl.options import usage_error
 from claude_syncd.ctl.terminal import block, painter, say
+from claude_syncd.ctl.view import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def say_json(answer: object) -> None:
     """Print an answer as the one JSON object that `--json` promises."""
     import json
 
-    say(json.dumps(remote.plain(answer)))
+    say(json.dumps(plain(answer)))
 
 
 def status(given: Given) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from claude_syncd.control.client import Client
 from claude_syncd.ctl import where
+from claude_syncd.ctl.view import view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,38 +36,6 @@ if TYPE_CHECKING:
     from claude_syncd.core.status import CheckReport, Progress, RunResult, Status
 
     _Request = TypeVar("_Request")
-
-
-class View:
-    """A JSON object of the daemon with its fields as attributes, as the structs of core/status.py have them.
-
-    So what shows an answer needs not know where it comes from, and nothing is imported to decode it.
-    """
-
-    __slots__ = ("fields",)
-
-    def __init__(self, fields: dict[str, Any]) -> None:
-        self.fields = fields
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return view(self.fields[name])
-        except KeyError:
-            from claude_syncd.errors import SyncError
-
-            raise SyncError(
-                f"the daemon's answer has no {name!r}: it is of another version than this command",
-                hint="start it again: `claude-syncctl service stop`, then `claude-syncctl service start`",
-            ) from None
-
-
-def view(value: Any) -> Any:
-    """Give parsed JSON with attributes for keys."""
-    if isinstance(value, dict):
-        return View(value)
-    if isinstance(value, list):
-        return [view(item) for item in value]
-    return value
 
 
 class Daemon:
@@ -372,15 +341,6 @@ def anyone() -> Daemon | InProcess:
     if client.try_connect():
         return Daemon(client)
     return InProcess()
-
-
-def plain(answer: object) -> Any:
-    """Give an answer as what JSON is made of."""
-    if isinstance(answer, View):
-        return answer.fields
-    import msgspec
-
-    return msgspec.to_builtins(answer)
 
 
 def _ignore(_progress: Progress) -> None:
