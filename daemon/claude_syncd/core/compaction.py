@@ -34,7 +34,7 @@ FENCED = 180 * DAY
 """A device that was silent for so long is not waited for."""
 SMALL_PACK = 16 * 1024 * 1024
 """A pack of more sealed bytes is written anew only when most of it is dead."""
-_SMALLEST = 256 * 1024
+_SMALLEST = 64 * 1024
 BLOB = 1024 * 1024
 
 

@@ -163,7 +163,19 @@ def test_many_small_pushes_leave_few_packs_and_move_each_byte_few_times(sizes: l
         packs[f"{number}"] = use(total)
         small = sum(pack.sealed < SMALL_PACK for pack in packs.values())
         assert small <= 10
-    assert written <= 12 * sum(sizes) + 12 * len(sizes) * 256 * 1024
+    assert written <= 12 * sum(sizes) + 12 * len(sizes) * 64 * 1024
+
+
+def test_what_a_device_writes_now_and_then_is_not_written_anew_each_time() -> None:
+    packs: dict[str, Use] = {}
+    written = 0
+    for number in range(500):
+        moving = vacated({**packs, "log": use(20 * 1024, log=True)})
+        total = 20 * 1024 + sum(packs.pop(name).sealed for name in moving - {"log"})
+        written += total
+        packs[f"{number}"] = use(total)
+        assert len(packs) <= 8
+    assert written < 8 * 500 * 20 * 1024
 
 
 def pieces(*lengths: int, at: str) -> tuple[Slice, ...]:
