@@ -148,11 +148,13 @@ class Compactor:
         leaving = vacated(await self._uses(area, live))
         await self._move(leaving, seq)
         data = await self._encoded(checkpoint)
+        if site.me != checkpoint.device:
+            return  # a round took a new id meanwhile: that area is another writer's
         if data is None:
             await site.off_loop(site.state.set_meta, _key("not-before", site), str(seq + 16 * ENTRIES))
             return
         try:
-            await site.store.put(layout.checkpoint_name(site.me, seq), data, if_absent=True)
+            await site.store.put(layout.checkpoint_name(checkpoint.device, seq), data, if_absent=True)
         except AlreadyExists:
             return  # from an attempt that seemed to fail: the next one finds it
         async with self._between_rounds():

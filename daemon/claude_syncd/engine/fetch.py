@@ -47,22 +47,20 @@ async def fetch(site: Site, fetches: Sequence[Fetch]) -> None:
     """
     await _complete(site, fetches)
     missing = [one for one in fetches if isinstance(one.error, ObjectMissing)]
-    moved: list[Fetch] = []
-    for device in {one.record.device for one in missing}:
+    for device in {one.record.device for one in missing if one.record.device}:
         try:
-            if await refresh(site, device):
-                moved += [one for one in missing if one.record.device == device]
+            await refresh(site, device)
         except (VaultError, ObjectMissing) as error:
             site.problems[f"log:{device}"] = str(error)
-    await _complete(site, await site.off_loop(_found_again, site, moved))
+    await _complete(site, await site.off_loop(_found_again, site, missing))
 
 
 def _found_again(site: Site, fetches: Iterable[Fetch]) -> list[Fetch]:
-    """Those whose contents are still in the vault, with their new places."""
+    """Those whose contents are elsewhere in the vault by now, with their new places."""
     found = []
     for one in fetches:
         slices = site.state.slices_of(one.record)
-        if slices:
+        if slices and slices != one.slices:
             one.slices, one.error = slices, None
             found.append(one)
     return found

@@ -20,6 +20,7 @@ from claude_syncd.core.elapsed import Elapsed, passed
 from claude_syncd.core.model import Checkpoint, LogEntry, RosterEntry, Seen, Vector, join
 from claude_syncd.errors import IntegrityError
 from claude_syncd.local.database import Database, Shape, created
+from claude_syncd.local.versions import forget_again
 
 if TYPE_CHECKING:
     import sqlite3
@@ -245,6 +246,7 @@ class Devices(Database):
         )
         db.execute(_NEW_SUPERSEDED, at)
         db.execute(_NEW_RECORDS, at)
+        forget_again(db)
         db.execute("DELETE FROM incoming")
         row = db.execute("SELECT seq FROM positions WHERE device=:device", at).fetchone()
         if row is None or row[0] < checkpoint.seq:

@@ -153,6 +153,17 @@ class Versions(Database):
         )
 
 
+def forget_again(db: sqlite3.Connection) -> None:
+    """Within a transaction: what the table `incoming` brought back of files that were deleted for good since goes."""
+    deleted = db.execute(
+        "SELECT path, vector, 0 FROM records WHERE kind='tombstone' AND path IN (SELECT path FROM incoming)"
+        " UNION ALL SELECT path, vector, 1 FROM forgotten WHERE path IN (SELECT path FROM incoming)"
+    ).fetchall()
+    for path, vector, wish in deleted:
+        if wish or classify_portable(path) in EVICTABLE:
+            _drop(db, path, _vector_decoder.decode(vector))
+
+
 def _drop(db: sqlite3.Connection, path: str, vector: Vector) -> None:
     db.executemany(
         "DELETE FROM superseded WHERE path=? AND device=? AND seq<=?",
