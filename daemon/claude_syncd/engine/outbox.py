@@ -62,6 +62,25 @@ class Outbox:
             os.close(descriptor)
 
 
+async def send_left(site: Site, outbox: Outbox) -> list[str]:
+    """`send` what an earlier push has left in the outbox. An entry that is not up and names packs that are gone is
+    dropped, its files are published anew: a copy of this device that runs elsewhere deletes what nothing names.
+    """
+    position = (await site.off_loop(site.state.positions)).get(site.me)
+    for seq, data in await site.off_loop(outbox.waiting):
+        if position is not None and seq <= position.seq:
+            continue
+        opened = await site.off_loop(codec.open_log, site.keys, layout.log_name(site.me, seq), data)
+        named = {one.object for published in opened.entry.records for one in published.slices}
+        packs = {name for name in named if layout.parse(name).type is layout.Type.PACK}
+        if not packs:
+            continue
+        area = await site.reader.area(site.me)
+        if seq > area.reaches and not packs <= area.packs.keys():
+            await site.off_loop(outbox.drop, seq)
+    return await send(site, outbox)
+
+
 async def send(site: Site, outbox: Outbox) -> list[str]:
     """Put what waits in the outbox and integrate it. Returns the paths of its records.
 

@@ -13,7 +13,7 @@ from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Re
 from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.feed import Draft, Feeder
-from claude_syncd.engine.outbox import send
+from claude_syncd.engine.outbox import send, send_left
 from claude_syncd.local.state import Staged, Tracked
 from claude_syncd.tasks import together
 from claude_syncd.vault import codec, layout
@@ -52,9 +52,14 @@ async def push(site: Site, outbox: Outbox, items: Sequence[Item]) -> Pushed:
     An entry that still waits goes out instead: `items` were planned without it, so all of them are seen again.
     """
     done = Pushed()
-    if items and await send(site, outbox):
+    if items and await send_left(site, outbox):
         done.again += [i.path for i in items]
         return done
+    staged = await site.off_loop(site.state.staged)
+    if items and staged:
+        # A copy of this device that runs elsewhere may have found that nothing names these packs.
+        area = await site.reader.area(site.me)
+        await site.off_loop(site.state.unstage_lost, area.packs.keys())
     for batch in _batches(items):
         await _push_batch(site, outbox, batch, done)
     return done
@@ -131,7 +136,7 @@ async def publish(site: Site, outbox: Outbox, writer: Writer, records: list[Publ
 
 async def say_seen(site: Site, outbox: Outbox) -> None:
     """Publish how far this device has read the others' logs, and nothing else. Raises StoreError."""
-    if await send(site, outbox):
+    if await send_left(site, outbox):
         return  # that one has said it
     entry = _entry(site, await site.off_loop(site.state.positions), [])
     data = await site.off_loop(codec.encode_log, site.keys, entry, [])

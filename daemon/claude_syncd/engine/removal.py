@@ -53,14 +53,24 @@ async def remove(round_: Round, device: str) -> int:
     if device not in await site.off_loop(site.state.removed):
         async with round_.between_rounds():
             await round_.poller.relist()
-            await round_.poller.others()
-            problem = site.problems.get(f"log:{device}") or site.problems.get(f"withheld:{device}")
-            if problem is not None:
-                raise VaultError(f"what the device holds can't be read, so it is not removed: {problem}")
-            published = await _take_over(round_, device)
+            taken = None
+            while (reach := await _read(round_, device)) != taken:  # it may have pushed meanwhile
+                taken = reach
+                published += await _take_over(round_, device)
             await _strike_out(round_, device)
     await _delete(site, device)
     return published
+
+
+async def _read(round_: Round, device: str) -> int:
+    """Read all that the device has published; how far its log reaches. Raises VaultError where it can't be read."""
+    site = round_.site
+    await round_.poller.others()
+    problem = site.problems.get(f"log:{device}") or site.problems.get(f"withheld:{device}")
+    if problem is not None:
+        raise VaultError(f"what the device holds can't be read, so it is not removed: {problem}")
+    position = (await site.off_loop(site.state.positions)).get(device)
+    return position.seq if position is not None else 0
 
 
 async def _take_over(round_: Round, device: str) -> int:

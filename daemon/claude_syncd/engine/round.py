@@ -16,7 +16,7 @@ from claude_syncd.engine import pull as pulling
 from claude_syncd.engine.compare import compare
 from claude_syncd.engine.holds import Holds
 from claude_syncd.engine.keep_mirrored import before_first_use
-from claude_syncd.engine.outbox import Outbox, TwinError, send
+from claude_syncd.engine.outbox import Outbox, TwinError, send_left
 from claude_syncd.engine.plan import Plan, decide, earlier
 from claude_syncd.engine.poll import Poller
 from claude_syncd.engine.push import push
@@ -206,7 +206,7 @@ class Round:
         taken, self.dirty = self.dirty, set()
         try:
             if Direction.PUSH in direction:
-                await send(site, self.outbox)  # the plan is about what comes after it
+                await send_left(site, self.outbox)  # the plan is about what comes after it
             paths = taken.union(await site.off_loop(state.todo)) - tally.later
             if not paths:
                 return False

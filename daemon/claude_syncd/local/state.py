@@ -23,7 +23,7 @@ from claude_syncd.local.versions import RECORD, Versions, record_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 
 class Tracked(msgspec.Struct, frozen=True, kw_only=True):
@@ -330,6 +330,12 @@ class State(Versions, Outgoing):
                     "SELECT path, identity, size, sha256, slices FROM staged"
                 )
             }
+
+    def unstage_lost(self, packs: Collection[str]) -> None:
+        """Forget staged contents that need others than these packs."""
+        lost = [path for path, s in self.staged().items() if any(one.object not in packs for one in s.slices)]
+        with self.transaction() as db:
+            db.executemany("DELETE FROM staged WHERE path=?", ((path,) for path in lost))
 
     def unstage(self) -> None:
         """Forget all staged contents: their log entry is up."""
