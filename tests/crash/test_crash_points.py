@@ -53,7 +53,7 @@ def _killed(scene: str, part: int, parts: int, folder: Path, *count: str) -> Non
     said = json.loads(done.stdout)
     assert said["points"] >= SCENES[scene][0], said
     assert said["wrong"] == {}
-    # A run that does not come to its point is no proof of anything. Points are counted, and how many pages SQLite writes
+    # A run that does not come to its point proves nothing. Points are counted, and how many pages SQLite writes
     # before one depends on the sizes of what is sealed, which differ by a few bytes: the last ones may be out of reach.
     assert len(said["missed"]) <= max(1, said["tried"] // 20), said["missed"]
     assert said["tried"] > 0

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from claude_syncd.core.merge.fork import fork_lines
@@ -351,6 +351,7 @@ def published(local: bytes, base: bytes | None, vault: Side | None) -> Side:
 
 @relaxed
 @given(SPELLED, SPELLED | st.none(), SPELLED | st.none(), st.booleans())
+@example(b'{"unknown": {"a": "/srv/y"}}', None, b'{"unknown": null}', True)
 def test_nothing_leaves_that_stays_and_nothing_waits_that_was_approved(
     local: bytes, base: bytes | None, vault: bytes | None, newer: bool
 ) -> None:

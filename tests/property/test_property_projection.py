@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from claude_syncd.core.merge.history import Homes
@@ -138,6 +138,7 @@ def test_whatever_another_device_sends_only_what_is_harmless_comes_in_unasked(va
 
 @relaxed
 @given(SPELLED, SPELLED | st.none())
+@example(b'{"Hooks": null}', b'{"Hooks": {"hooks": "/srv/x"}}')
 def test_what_came_in_is_no_change_of_this_device(vault: bytes, disk: bytes | None) -> None:
     found = taken(None, vault, disk)
     assert found.memory is not None

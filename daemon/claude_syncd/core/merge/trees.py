@@ -56,19 +56,21 @@ class Merge:
             return self._objects(path, base, host, guest)
         if isinstance(host, Array | None) and isinstance(guest, Array | None) and self._policy.is_set(path):
             return self._sets(path, base, host, guest)
-        ours, theirs, old = (meaning(n) for n in (host, guest, base))
+        # What stays of either is no part of what they disagree about: a value of which all stays is not there.
+        mine, taken = (None if node is None else self._taken(path, node) for node in (host, guest))
+        ours, theirs, old = (meaning(n) for n in (mine, taken, base))
         if theirs in (ours, old):
             return host
-        if guest is None:
+        if taken is None:
             return None if ours == old else host  # an edit beats a deletion
-        if host is not None and ours != old:
+        if mine is not None and ours != old:
             self.clashes.append(path)
             if self._host_wins:
                 return host
-        return self._taken(path, guest)
+        return taken
 
     def _taken(self, path: Path, guest: Node) -> Node | None:
-        """A value of the guest's as it may be taken over: without what stays."""
+        """A value as the other side may take it over: without what stays."""
         if isinstance(guest, Object) and not self._policy.is_whole(path):
             return self._objects(path, None, None, guest)
         if isinstance(guest, Array) and self._policy.is_set(path):
