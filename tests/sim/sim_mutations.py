@@ -100,8 +100,8 @@ def losing_side_not_kept(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "keep_local", lambda _site, _item: None)
     decide = reconcile._with_own
 
-    def without_copy(*args: Any) -> Any:
-        return msgspec.structs.replace(decide(*args), keep_withdrawn=False)
+    def without_copy(*args: Any, **named: Any) -> Any:
+        return msgspec.structs.replace(decide(*args, **named), keep_withdrawn=False)
 
     patch.setattr(reconcile, "_with_own", without_copy)
 

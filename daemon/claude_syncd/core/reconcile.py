@@ -163,7 +163,8 @@ def reconcile(
     if outcome.action is Action.COMPARE:
         return outcome
     if own is not None:
-        outcome = _with_own(outcome, own, winner, local, file_class, relation)
+        known = relation is Relation.LOCAL_IS_PREFIX and _has_all_of(base, local, own)
+        outcome = _with_own(outcome, own, winner, local, file_class, in_winner=known)
     if outcome.withdraw is not None or outcome.action in _PUBLISHING:
         return outcome  # what is published comes first; what a former id left is seen again with it
     left = next((h for h in current if _is_left(h, former) and _content(h) != _content(winner)), None)
@@ -188,10 +189,10 @@ def meanwhile(*, me: str, base: Base | None, local: Local | None, current: Seque
 
 
 def _with_own(
-    outcome: Outcome, own: Record, winner: Record, local: Local | None, file_class: FileClass, relation: Relation
+    outcome: Outcome, own: Record, winner: Record, local: Local | None, file_class: FileClass, *, in_winner: bool
 ) -> Outcome:
     """With this device's own head withdrawn where it has lost, or where what is published now takes its place
-    without descending from it.
+    without descending from it. `in_winner`: nothing that counts of it is missing in the winner.
     """
     beaten = _content(own) != _content(winner)
     publishes = outcome.action in _PUBLISHING
@@ -200,8 +201,17 @@ def _with_own(
     staying = {winner.sha256} if beaten else set()
     if publishes and local is not None:
         staying.add(local.sha256)
-    keep = _can_be_kept(own, file_class) and own.sha256 not in staying and relation is not Relation.LOCAL_IS_PREFIX
+    keep = _can_be_kept(own, file_class) and own.sha256 not in staying and not in_winner
     return msgspec.structs.replace(outcome, withdraw=own, keep_withdrawn=keep)
+
+
+def _has_all_of(base: Base | None, local: Local | None, own: Record) -> bool:
+    """Whether the local file is this device's own version, or comes from it. A disk from a backup is older: what the
+    winner has of that file says nothing about the version.
+    """
+    if local is None:
+        return False
+    return _content(local) == _content(own) or (base is not None and covers(base.vector, own))
 
 
 def _all_covered(current: Sequence[Record], forgotten: Vector, winner: Record) -> bool:

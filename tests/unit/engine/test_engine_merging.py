@@ -412,6 +412,46 @@ async def test_what_a_disk_from_a_backup_lacks_is_not_merged_away(vault: Vault, 
         assert [w for w in "abd" if f'"{w}"' in bob.read("history.jsonl") + kept] == ["a", "b", "d"]
 
 
+@pytest.mark.parametrize("remembers", [False, True])
+async def test_what_a_disk_from_a_backup_lacks_of_a_session_is_kept(
+    vault: Vault, tmp_path: Path, *, remembers: bool
+) -> None:
+    """Ann and bob went on with a session, unseen by each other; her disk is one from before, with or without a state.
+    What she has of the session is the begin of both sides, but what she published of it is not.
+    """
+    ann, bob = Device(vault, tmp_path, "ann"), Device(vault, tmp_path, "bob")
+    path = ann.transcript()
+    with ann.running(), bob.running():
+        for device in (ann, bob):
+            await device.start()
+        ann.write(path, begun("r1", "r2"), age=1000)
+        await settle(ann, bob)
+    old = ann.places.database.read_bytes()
+    with ann.running(), bob.running():
+        for device in (ann, bob):
+            await device.start()
+        ann.append(path, goes_on("r2", "a1", "a2", since=10))
+        ann.touch(path, age=100)
+        bob.append(bob.transcript(), goes_on("r2", "b1", since=20))
+        bob.touch(bob.transcript(), age=90)
+        for device in (ann, bob):
+            await device.sync(Direction.PUSH)
+    for database in ann.places.state.glob("state.db*"):
+        database.unlink()
+    if remembers:
+        ann.places.database.write_bytes(old)
+    ann.write(path, begun("r1", "r2"), age=1000)
+    with ann.running(), bob.running():
+        for device in (ann, bob):
+            await device.start()
+        await settle(ann, bob)
+        assert sessions(ann) == sessions(bob)
+        assert ann.conflicts() == bob.conflicts()
+        (kept,) = bob.conflicts().values()
+        assert uuids(bob.read(bob.transcript())) == ["r1", "r2", "b1"]
+        assert uuids(kept) == ["r1", "r2", "a1", "a2"]
+
+
 async def test_a_session_that_is_opened_while_its_file_is_fetched_is_not_replaced(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
