@@ -111,14 +111,15 @@ class Poller:
         return 0 < looked < now - (FENCED - _BEFORE_FENCED) * 1_000_000_000
 
     async def own_area(self) -> None:
-        """Integrate what this device has written and its state has forgotten: it was lost or restored. One LIST."""
+        """Integrate what this device has written and its state has forgotten: it was lost or restored. One LIST and
+        one GET: a listing may lack the newest entry yet, and who does not know it takes it for a twin's later.
+        """
         site = self._site
         area = await site.reader.area(site.me)
         await read_newest(site, site.me, area)
         positions = await site.off_loop(site.state.positions)
         self._check_reach({site.me: positions[site.me]}, {site.me: area})
-        if area.newest_entry > positions[site.me].seq:
-            await self._device(site.me)
+        await self._device(site.me)
 
     async def has_twin(self) -> bool:
         """Whether somebody else has written this device's next log entry, and maybe compacted it since. One LIST."""
