@@ -59,6 +59,7 @@ async def adopt(site: Site, items: Iterable[Item]) -> None:
 
 def _adopt(site: Site, items: list[Item]) -> None:
     tracked = []
+    live = live_sessions(site.places.tree)
     for item in items:
         outcome, winner = item.outcome, item.outcome.winner
         if outcome.action is Action.NOTHING:
@@ -72,11 +73,27 @@ def _adopt(site: Site, items: list[Item]) -> None:
                 tracked.append((item.path, touched))
             continue
         if winner is not None:
+            identity = identity_of(item) if runs(item.spot, live) else _with_newer_time(site, item, winner)
             evicted = winner.kind is Kind.FILE and item.found is None
-            tracked.append(
-                (item.path, _tracked(item, winner, identity_of(item), _where(site, winner), evicted=evicted))
-            )
+            tracked.append((item.path, _tracked(item, winner, identity, _where(site, winner), evicted=evicted)))
     site.state.track(tracked)
+
+
+def _with_newer_time(site: Site, item: Item, winner: Record) -> Identity | None:
+    """The identity of a file whose content is the winner's, after it got the winner's time if that is the newer one,
+    so that sessions are in one order everywhere. None never gets older: Claude Code deletes old ones.
+    """
+    identity = identity_of(item)
+    if identity is None or item.found is None or winner.kind is not Kind.FILE or is_projected(item.spot):
+        return identity
+    if identity.mtime_ns >= winner.mtime_ns or item.found.mode & 0o600 != 0o600:
+        return identity
+    try:
+        return site.appliers[item.spot.root].set_meta(
+            item.spot.rel, identity, mtime_ns=winner.mtime_ns, mode=item.found.mode
+        )
+    except LocalError:
+        return identity  # it changed just now, and is looked at again; or it can't be done, and is only a time
 
 
 def _where(site: Site, winner: Record) -> tuple[Slice, ...]:

@@ -15,7 +15,7 @@ from claude_syncd.core.reconcile import conflict_path, sides
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.round import Direction, Limits
 from claude_syncd.errors import Held, StoreUnavailable, UsageError
-from claude_syncd.store.base import Span
+from claude_syncd.store.base import ObjectInfo, Span
 
 Pair = tuple[Device, Device]
 
@@ -48,6 +48,41 @@ async def test_a_session_arrives_in_the_same_project_of_another_home(pair: Pair)
     ann.write(ann.transcript(), row(1, cwd=str(ann.home.resolve() / "dev")))
     await settle(ann, bob)
     assert bob.read(bob.transcript()) == ann.read(ann.transcript())
+
+
+async def test_the_same_content_published_with_two_times_has_the_newer_one_everywhere(pair: Pair) -> None:
+    ann, bob = pair
+    ann.write("agents/x.md", "x\n", age=5000)
+    newer = bob.write("agents/x.md", "x\n", age=4000).stat().st_mtime_ns
+    for device in pair:
+        await device.round.scan()
+        await device.round.run(Direction.PUSH)
+    await settle(ann, bob)
+    assert {(device.places.tree / "agents/x.md").stat().st_mtime_ns for device in pair} == {newer}
+    result = await ann.sync()
+    assert (result.uploaded, result.downloaded) == (0, 0)
+
+
+async def test_no_file_gets_older_than_it_is_here(pair: Pair) -> None:
+    ann, bob = pair
+    ann.write(ann.transcript(), row(1), age=5000)
+    await settle(ann, bob)
+    bob.write(bob.transcript(), row(1), age=10)  # brought back by hand: Claude Code deletes what is old
+    own = (bob.places.tree / bob.transcript()).stat().st_mtime_ns
+    await settle(ann, bob)
+    assert (bob.places.tree / bob.transcript()).stat().st_mtime_ns == own
+
+
+async def test_a_session_that_runs_keeps_its_time(pair: Pair) -> None:
+    ann, bob = pair
+    for device, age in ((ann, 5000), (bob, 4000)):
+        device.write(device.transcript(), row(1), age=age)
+        await device.round.scan()
+        await device.round.run(Direction.PUSH)
+    own = (ann.places.tree / ann.transcript()).stat().st_mtime_ns
+    ann.write(f"sessions/{os.getpid()}.json", f'{{"pid":{os.getpid()},"sessionId":"{SESSION}"}}')
+    await settle(ann, bob)
+    assert (ann.places.tree / ann.transcript()).stat().st_mtime_ns == own
 
 
 async def test_edits_and_deletions_travel_both_ways(pair: Pair) -> None:
@@ -434,24 +469,37 @@ async def test_a_lost_state_loses_nothing_and_sends_nothing_again(
         assert set(ann.conflicts().values()) == {"2\n" * 100}
 
 
-async def test_a_restored_state_catches_up_with_its_own_area(vault: Vault, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lagging", [False, True])
+async def test_a_restored_state_catches_up_with_its_own_area(vault: Vault, tmp_path: Path, lagging: bool) -> None:
     ann = Device(vault, tmp_path, "ann")
     with ann.running():
         await ann.start()
         ann.write("CLAUDE.md", "one\n", age=100)
         await ann.sync()
     backup = ann.places.database.read_bytes()
+    listed = await vault.view().list("")
     with ann.running():
         await ann.start()
+        me = ann.site.me
         ann.write("CLAUDE.md", "two\n", age=50)
         await ann.sync()
     for name in ("state.db-wal", "state.db-shm"):
         (ann.places.state / name).unlink(missing_ok=True)
     ann.places.database.write_bytes(backup)
+
+    async def as_a_while_ago(prefix: str) -> list[ObjectInfo]:
+        return [info for info in listed if info.name.startswith(prefix)]
+
+    if lagging:
+        ann.store.list = as_a_while_ago  # type: ignore[method-assign]
     with ann.running():
         await ann.start()
+        ann.store.list = vault.view().list  # type: ignore[method-assign]
+        await ann.round.check_id()
         ann.write("CLAUDE.md", "three\n", age=10)
         await ann.sync()
+        assert ann.site.me == me
+        assert len(heads(ann.site.state.newest("tree/CLAUDE.md"))) == 1
     assert max(n for n in vault.objects if "/log/" in n).endswith("000000000003")
 
 
