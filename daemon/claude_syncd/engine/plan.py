@@ -71,7 +71,8 @@ class Item:
 
 @dataclass(slots=True)
 class Plan:
-    """What a round does. `settled`: nothing to do. `again`: to be looked at again.
+    """What a round does. `settled`: nothing to do. `again`: to be looked at by the next one. `changed`: while it was
+    looked at.
 
     `parked`: incoming, but the file's session is live here; its own content may be among `items` all the same.
     `rest_ns`: when the first of the parked ones counts as at rest, as far as that is known.
@@ -82,6 +83,7 @@ class Plan:
     rest_ns: int | None = None
     settled: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     def of(self, *actions: Action) -> list[Item]:
         """The items with one of these actions."""
@@ -93,6 +95,7 @@ class Plan:
         self.parked += other.parked
         self.settled += other.settled
         self.again += other.again
+        self.changed += other.changed
         self.rest_ns = earlier(self.rest_ns, other.rest_ns)
 
 
@@ -117,7 +120,7 @@ def decide(site: Site, paths: Iterable[str], running: Mapping[str, int]) -> Plan
             item = _decided(site, path, spot, Relation.UNKNOWN, lookers[spot.root], versions)
             live = _liveness(site, item, versions, running)
         except Changed:
-            plan.again.append(path)
+            plan.changed.append(path)
             continue
         except LocalError as error:
             site.problems[f"read:{path}"] = str(error)

@@ -22,12 +22,12 @@ from claude_syncd.engine.poll import Poller
 from claude_syncd.engine.push import push
 from claude_syncd.engine.survey import rejoined, survey
 from claude_syncd.engine.take import put_off, receive
-from claude_syncd.engine.tally import Tally
+from claude_syncd.engine.tally import Tally, failed
 from claude_syncd.local.live import live_sessions
 from claude_syncd.local.syscalls import give_back_memory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 
     from claude_syncd.core.safety import Hold
     from claude_syncd.engine.plan import Item
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.site import Site
 
 _PORTION = 512  # paths decided in one go off the loop
-_PASSES = 5  # upload or download, then the kept side of a conflict, its publication, a withdrawal; one to spare
+_PASSES = 8  # upload or download, the kept side of a conflict, its publication, a withdrawal, what moved; some to spare
 _PUBLISHED = frozenset({Action.UPLOAD, Action.DELETE})
 _MUCH = 4 * 1024 * 1024  # bytes, and files: after more than that, memory is given back
 _MANY = 1000
@@ -69,7 +69,8 @@ class Round:
     """Runs rounds, one at a time, and remembers which paths may need one: `dirty`.
 
     `failures`: what the last round could not read or write here, in words; the rest of it was done.
-    `parked`: what came in for live sessions.
+    `parked`: what came in and can't be applied yet, for live sessions as a rule. `unsettled`: what else the last round
+    left undone, because it changed all the time or there was no end of it.
     """
 
     def __init__(self, site: Site) -> None:
@@ -81,6 +82,7 @@ class Round:
         self.pending = Pending()
         self.failures: list[str] = []
         self.parked: set[str] = set()
+        self.unsettled: set[str] = set()
         self._rest_ns: int | None = None
         self._lock = asyncio.Lock()
         self._unjoined = False  # under a new id that could not be entered in the roster yet
@@ -166,7 +168,7 @@ class Round:
             if self._unjoined:
                 await self._join()
             before = self.site.counter.snapshot()
-            tally = Tally()
+            tally, rest = Tally(), set[str]()
             try:
                 if Direction.PULL in direction:
                     if newcomers:
@@ -176,16 +178,16 @@ class Round:
                 for _ in range(_PASSES):
                     if not await self._pass(direction, limits or Limits(), tally):
                         break
+                else:
+                    rest = await self._left(tally)
             except TwinError:
                 await self._take_new_id()
                 raise
             finally:
+                self.unsettled = tally.unsettled() | rest
                 self.dirty |= tally.later
                 self.parked, self._rest_ns = tally.parked, tally.rest_ns
-            problems = self.site.problems
-            self.failures = [
-                problems[key] for path in tally.later for key in (f"read:{path}", f"apply:{path}") if key in problems
-            ]
+            self.failures = [why for path in tally.later for why in failed(path, self.site.problems)]
             traffic = self.site.counter.snapshot() - before
             if traffic.bytes_up + traffic.bytes_down > _MUCH or tally.uploaded + tally.downloaded > _MANY:
                 await self.site.off_loop(give_back_memory)
@@ -200,8 +202,12 @@ class Round:
                 requests=Requests(**traffic.requests),
             )
 
+    async def _left(self, tally: Tally) -> set[str]:
+        """What waits and was not put off."""
+        return self.dirty.union(await self.site.off_loop(self.site.state.todo)) - tally.later
+
     async def _pass(self, direction: Direction, limits: Limits, tally: Tally) -> bool:
-        """Plan and act on what waits, once. Whether anything was done."""
+        """Plan and act on what waits, once. Whether anything did: what is done may make more of it."""
         state, site = self.site.state, self.site
         taken, self.dirty = self.dirty, set()
         try:
@@ -214,10 +220,11 @@ class Round:
             await self.holds.check(plan)
             tally.parked.update(i.path for i in plan.parked)
             tally.rest_ns = earlier(tally.rest_ns, plan.rest_ns)
-            return await self._act(plan, direction, limits, tally)
+            await self._act(plan, direction, limits, tally)
         except BaseException:
             self.dirty |= taken
             raise
+        return True
 
     async def _decide(self, paths: Iterable[str]) -> Plan:
         site = self.site
@@ -235,9 +242,10 @@ class Round:
             parked=len(plan.parked),
         )
 
-    async def _act(self, plan: Plan, direction: Direction, limits: Limits, tally: Tally) -> bool:
+    async def _act(self, plan: Plan, direction: Direction, limits: Limits, tally: Tally) -> None:
         site = self.site
         await site.off_loop(site.state.done, plan.settled)
+        self._again(plan.changed, tally)
         later = tally.later
         later.update(plan.again, (i.path for i in plan.parked), (i.path for i in plan.items if not limits.takes(i)))
         items = [i for i in plan.items if limits.takes(i)]
@@ -247,7 +255,8 @@ class Round:
         compared = [i for i in items if i.outcome.action is Action.COMPARE]
         if compared:
             decided = await compare(site, compared)
-            later.update({i.path for i in compared} - {i.path for i in decided})
+            tally.incoming.update(i.path for i in compared)
+            self._again({i.path for i in compared} - {i.path for i in decided}, tally)
             items = [i for i in items if i.outcome.action is not Action.COMPARE] + decided
         waiting = await site.off_loop(keep.waiting, site, items)
         if waiting and Direction.PULL in direction:
@@ -270,7 +279,7 @@ class Round:
             self._count(await push(site, self.outbox, withdrawn), tally)
         if Direction.PULL in direction and incoming:
             pulled = await receive(site, incoming)
-            later.update(pulled.again)
+            self._again(pulled.again, tally)
             tally.downloaded += pulled.downloaded
             tally.deleted += pulled.deleted
             tally.conflicts += pulled.conflicts
@@ -288,14 +297,15 @@ class Round:
         left = [i.path for i in withdrawn if i.outcome.withdraw is not None and i.outcome.withdraw.device != site.me]
         await site.off_loop(site.state.add_todo, left)
         self.pending = tally.pending()
-        return bool(items or waiting)
 
-    @staticmethod
-    def _count(pushed: Pushed, tally: Tally) -> None:
+    def _again(self, paths: Collection[str], tally: Tally) -> None:
+        self.dirty |= tally.look_again(paths, self.site.problems)
+
+    def _count(self, pushed: Pushed, tally: Tally) -> None:
         tally.uploaded += pushed.uploaded
         tally.deleted += pushed.deleted
         tally.conflicts += pushed.conflicts
-        tally.later.update(pushed.again)
+        self._again(pushed.again, tally)
 
     async def _take_new_id(self) -> None:
         """This device's id lives twice: go on under another. What the old one wrote is another device's now."""

@@ -149,8 +149,9 @@ class Supervisor:
         await self._succeeded(direction, result)
         self._schedule.soon(self._clock() + self._intervals.active)
         self._wake.set()
-        if self.error is not None:
-            raise self.error
+        undone = self.error or _unfinished(self.round.unsettled)
+        if undone is not None:
+            raise undone
         return result
 
     async def plan(self, limits: Limits) -> list[DiffLine]:
@@ -386,3 +387,13 @@ def _partly_failed(failures: list[str]) -> LocalError | None:
         return None
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     return LocalError(f"{failures[0]}{more}", hint="the other files were synced; this is tried again by itself")
+
+
+def _unfinished(unsettled: set[str]) -> LocalError | None:
+    """What a user is told who asked for a run that left something undone."""
+    if not unsettled:
+        return None
+    more = f" and {len(unsettled) - 1} more" if len(unsettled) > 1 else ""
+    return LocalError(
+        f"not all is synced: {min(unsettled)}{more} changed all the while", hint="run it again when that is at rest"
+    )
