@@ -293,14 +293,20 @@ def differences(machines: Sequence[Machine]) -> list[str]:
 
 
 def sync_all(machines: Sequence[Machine], timeout: float = 60) -> None:
-    """Without daemons: `sync` at one after the other, until a whole turn had nothing left to do.
+    """`sync` at one after the other, until a whole turn had nothing left to do.
 
-    What a machine holds back because a session seems to be running there is waited for.
+    What a machine holds back because a session seems to be running there is waited for. A daemon does that by itself
+    when the time has come, perhaps between two commands of a turn, which then says nothing of it: so the turn after
+    one with something parked does not count yet.
     """
+    waited = False
 
     def quiet() -> bool:
+        nonlocal waited
         done = [machine.sync() for machine in machines]
-        return not any(d[what] for d in done for what in ("uploaded", "downloaded", "deleted", "parked"))
+        might_act, waited = waited, any(d["parked"] for d in done)
+        moved = any(d[what] for d in done for what in ("uploaded", "downloaded", "deleted"))
+        return not (moved or waited or might_act)
 
     wait_until(quiet, timeout, "nothing left to sync", machines)
 
