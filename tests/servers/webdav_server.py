@@ -69,7 +69,11 @@ class WebDavServer:
 def _serve(port: int, folder: str, *, digest: bool, readonly: bool) -> None:
     from cheroot import wsgi
     from wsgidav.dav_error import HTTP_PRECONDITION_FAILED, DAVError  # type: ignore[import-untyped]  # it has no types
-    from wsgidav.fs_dav_provider import FileResource, FilesystemProvider  # type: ignore[import-untyped]  # as above
+    from wsgidav.fs_dav_provider import (  # type: ignore[import-untyped]  # as above
+        FileResource,
+        FilesystemProvider,
+        FolderResource,
+    )
     from wsgidav.wsgidav_app import WsgiDAVApp  # type: ignore[import-untyped]  # as above
 
     class OneStepFile(FileResource):  # type: ignore[misc]  # a class of a package without types
@@ -94,11 +98,21 @@ def _serve(port: int, folder: str, *, digest: bool, readonly: bool) -> None:
             os.unlink(self._file_path)
             return True
 
+    class OneStepFolder(FolderResource):  # type: ignore[misc]  # a class of a package without types
+        def get_member_list(self) -> list[Any]:
+            """What is gone again since it was listed is no member; the stock one answers 500 then."""
+            return [member for name in self.get_member_names() if (member := self.get_member(name)) is not None]
+
     class OneStepProvider(FilesystemProvider):  # type: ignore[misc]  # a class of a package without types
         def get_resource_inst(self, path: str, environ: dict[str, Any]) -> Any:
-            found = super().get_resource_inst(path, environ)
-            if isinstance(found, FileResource):
-                return OneStepFile(path, environ, found._file_path)
+            try:
+                found = super().get_resource_inst(path, environ)
+                if isinstance(found, FileResource):
+                    return OneStepFile(path, environ, found._file_path)
+                if isinstance(found, FolderResource):
+                    return OneStepFolder(path, environ, found._file_path)
+            except FileNotFoundError:
+                return None  # deleted or moved since it was looked at
             return found
 
     application = WsgiDAVApp(
