@@ -35,12 +35,13 @@ BYTES_PER_BATCH = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class Pulled:
-    """What a pull did, and which paths it has to see again."""
+    """What a pull did, and which paths it has to see again: `waiting` are those that wait for others of `again`."""
 
     downloaded: int = 0
     deleted: int = 0
     conflicts: int = 0
     again: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

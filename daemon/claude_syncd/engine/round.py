@@ -280,6 +280,8 @@ class Round:
         if Direction.PULL in direction and incoming:
             pulled = await receive(site, incoming)
             self._again(pulled.again, tally)
+            later.update(pulled.waiting)
+            tally.parked.update(pulled.waiting)
             tally.downloaded += pulled.downloaded
             tally.deleted += pulled.deleted
             tally.conflicts += pulled.conflicts

@@ -93,7 +93,8 @@ def _finish(site: Site, item: Item, one: Fetch, done: Pulled) -> None:
     if item.spot.file_class is FileClass.HISTORY:
         missing = {f"{_PASTES}{digest}.txt" for digest in pastes(content)}
         if any(path.partition("/")[2] in missing for path in done.again):
-            raise Changed("the pastes come first")
+            done.waiting.append(item.path)
+            return
     if item.outcome.keep_local:
         keep_local(site, item)
         done.conflicts += 1

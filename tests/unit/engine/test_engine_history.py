@@ -147,10 +147,11 @@ async def test_pastes_are_there_before_the_prompts_that_show_them(
 
     with monkeypatch.context() as patch:
         patch.setattr("claude_syncd.engine.pull.verify", broken)
-        await bob.sync()
+        result = await bob.sync()
         assert not bob.has(f"paste-cache/{HASH}.txt")
         if not merged:
             assert not bob.has(FILE)
+            assert result.parked == 1
     await settle(ann, bob)
     assert bob.read(f"paste-cache/{HASH}.txt") == "a long text"
     assert HASH in bob.read(FILE)

@@ -341,7 +341,7 @@ async def test_a_file_that_changes_while_it_is_taken_is_looked_at_again(
     with monkeypatch.context() as patch:
         patch.setattr("claude_syncd.engine.take.bring", late)
         await bob.sync()
-    assert has(bob) == {"model": "a", "theme": "late"}
+    assert has(bob) == {"model": "b", "theme": "late"}
     await settle(ann, bob)
     assert has(ann) == has(bob) == {"model": "b", "theme": "late"}
 
