@@ -12,7 +12,8 @@ from gcs_server import GcsServer
 from git_http import GitHttpServer
 from git_place import GitFolder, git_options
 from git_ssh import GitSshServer
-from s3_place import s3_options
+from s3_place import overwriting_s3_options, s3_options
+from s3_rclone import RcloneS3Server
 from s3_server import S3Server
 from webdav_apache import ApacheServer
 from webdav_place import webdav_options
@@ -54,12 +55,15 @@ _KINDS = [
     pytest.param("apache-opened", marks=_SERVERS),
     # Not without the wrappers: it turns away all but one of those who are at a name, for a moment.
     pytest.param("rclone-opened", marks=_SERVERS),
+    # Nor this: it overwrites, unless somebody looks first.
+    pytest.param("rclone_s3-opened", marks=_SERVERS),
     pytest.param("git_http-opened", marks=_SERVERS),
     pytest.param("git_ssh-opened", marks=_SERVERS),
 ]
 _PLACES: dict[str, Callable[[Any], StoreOptions]] = {
     "s3": s3_options,
     "ceph": s3_options,
+    "rclone_s3": overwriting_s3_options,
     "gcs": gcs_options,
     "fake_gcs": gcs_options,
     "git": git_options,
@@ -160,6 +164,16 @@ def apache_server() -> Iterator[ApacheServer]:
 @pytest.fixture(scope="session")
 def rclone_server() -> Iterator[RcloneServer]:
     server = RcloneServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def rclone_s3_server() -> Iterator[RcloneS3Server]:
+    server = RcloneS3Server()
     try:
         server.start()
         yield server

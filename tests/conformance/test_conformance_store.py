@@ -21,7 +21,7 @@ once_per_store = pytest.mark.parametrize(
         *("memory", "folder", "folder-opened", "s3", "gcs", "webdav", "mirror"),
         *(
             pytest.param(server, marks=pytest.mark.servers)
-            for server in ("ceph", "fake_gcs", "apache", "rclone-opened")
+            for server in ("ceph", "fake_gcs", "apache", "rclone-opened", "rclone_s3-opened")
         ),
         pytest.param("git", marks=pytest.mark.long),  # 2,501 objects, of which 32 at a time share a push
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import Protocol
 
 from claude_syncd.store.options import S3Options
@@ -26,3 +27,8 @@ def s3_options(server: Server) -> S3Options:
         access_key_id=server.access_key,
         secret_access_key=server.secret_key,
     )
+
+
+def overwriting_s3_options(server: Server) -> S3Options:
+    """The same, as setting up keeps them for a server that overwrites although it was asked not to."""
+    return replace(s3_options(server), conditional_put=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gcs_server import GcsServer
     from git_http import GitHttpServer
-    from s3_server import S3Server
+    from s3_place import Server as AnyS3Server
     from webdav_server import WebDavServer
 
 
@@ -76,7 +76,7 @@ class FolderVault:
 class S3Vault:
     """A vault below a prefix of a bucket."""
 
-    def __init__(self, server: S3Server, wire: FaultProxy, prefix: str) -> None:
+    def __init__(self, server: AnyS3Server, wire: FaultProxy, prefix: str) -> None:
         self.server, self.prefix = server, prefix
         self.wire: FaultProxy | None = wire
         endpoint = f"http://127.0.0.1:{wire.port}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claude_syncd.errors import StoreError, StoreRefused
+from claude_syncd.errors import StoreError, StoreRefused, StoreUnavailable
 
 
 class BeyondEnd(StoreError):
@@ -15,3 +15,7 @@ class NoConditions(StoreRefused):
 
 class NotThere(StoreRefused):
     """The bucket or the object is not there, and the server does not say which."""
+
+
+class OutOfOrder(StoreUnavailable):
+    """The server says that something went wrong within it (500)."""

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from claude_syncd.errors import ObjectMissing, StoreRefused, StoreUnavailable
-from claude_syncd.store.base import MAX_OBJECT, ObjectInfo
-from claude_syncd.store.bucket_errors import BeyondEnd, NoConditions
+from claude_syncd.store.base import MAX_OBJECT, ObjectInfo, Span
+from claude_syncd.store.bucket_errors import BeyondEnd, NoConditions, OutOfOrder
 from claude_syncd.store.names import check_size, is_part, name_parts, prefix_parts, span_bounds
 from claude_syncd.store.report import OnRequest, RequestKind, unheard
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from types_aiobotocore_s3.client import S3Client
 
-    from claude_syncd.store.base import Span
     from claude_syncd.store.options import S3Options
 
 PATIENCE = 60.0
@@ -131,7 +130,12 @@ class S3Store:
             await client.delete_object(Bucket=self._options.bucket, Key=self._prefix + name)
 
         with suppress(ObjectMissing):  # AWS does not say so; some servers do
-            await self._call("delete", name, request)
+            try:
+                await self._call("delete", name, request)
+            except OutOfOrder:
+                # What rclone says of any object that is not there. Only where it can be read has it gone wrong.
+                await self.get(name, Span(0, 1))
+                raise
 
     async def drop_history(self) -> None:
         """See Store: there is none."""

@@ -21,7 +21,7 @@ from claude_syncd.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from claude_syncd.store.bucket_errors import BeyondEnd, NoConditions
+from claude_syncd.store.bucket_errors import BeyondEnd, NoConditions, OutOfOrder
 from claude_syncd.store.over_http import Redirected
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ _BY_STATUS: dict[int, _Meaning] = {
     412: _BY_CODE["PreconditionFailed"],
     416: _BY_CODE["InvalidRange"],
     429: _BY_CODE["SlowDown"],
+    500: _Meaning(OutOfOrder, "the server has a problem"),
     501: _BY_CODE["NotImplemented"],
     503: _BY_CODE["SlowDown"],
 }

@@ -130,6 +130,35 @@ async def test_deleting_what_a_server_calls_missing_is_no_error(store: S3Store, 
         await store.delete("vault.json")
 
 
+async def test_a_delete_that_fails_because_nothing_is_there_is_done(server: AnswerServer, store: S3Store) -> None:
+    server.answers.extend([s3_error(500, "InternalError"), s3_error(404, "NoSuchKey")])
+    await store.delete("vault.json")
+    assert [(request.method, request.headers.get("range")) for request in server.requests] == [
+        ("DELETE", None),
+        ("GET", "bytes=0-0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "found", [Answer(200, b"x", {"Content-Range": "bytes 0-0/9"}), s3_error(416, "InvalidRange"), s3_error(500, "Oh")]
+)
+async def test_a_delete_that_fails_is_not_done_while_something_may_be_there(
+    server: AnswerServer, store: S3Store, found: Answer
+) -> None:
+    server.answers.extend([s3_error(500, "InternalError"), found])
+    with pytest.raises(StoreUnavailable, match="problem"):
+        await store.delete("vault.json")
+
+
+async def test_a_delete_that_is_refused_is_asked_once(server: AnswerServer, store: S3Store) -> None:
+    for error in (s3_error(403, "AccessDenied"), s3_error(503, "SlowDown")):
+        server.answers.clear()
+        server.answers.append(error)
+        with pytest.raises(StoreError):
+            await store.delete("vault.json")
+    assert [request.method for request in server.requests] == ["DELETE", "DELETE"]
+
+
 async def test_a_server_that_ignores_ranges_is_borne(store: S3Store, server: AnswerServer) -> None:
     server.answers.append(Answer(200, b"0123456789"))
     assert await store.get("packs/x", Span(2, 3)) == b"234"
