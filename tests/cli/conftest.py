@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import memory_service
 import pytest
+from fresh_machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +78,12 @@ class Desk:
         out, err = process.communicate(timeout=60)
         assert "Traceback" not in out + err
         return Ended(process.returncode, out, err)
+
+    def here(self, *arguments: str) -> Ended:
+        """Run it in this process, many times quicker: where it is not about processes."""
+        done = Machine(self.home, self.extra).run_here(*arguments)
+        assert "Traceback" not in done.out + done.err
+        return Ended(done.code, done.out, done.err)
 
 
 @pytest.fixture

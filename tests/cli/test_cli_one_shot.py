@@ -23,7 +23,9 @@ def alone(bare: Desk) -> Desk:
     (tree / "agents").mkdir(parents=True)
     (tree / "CLAUDE.md").write_text("be brief\n")
     (tree / "agents" / "a.md").write_text("an agent\n")
-    ended = bare.ctl("init", "--folder", str(bare.home / "vault"), "--generate-key", "--device-name", "laptop", "--yes")
+    ended = bare.here(
+        "init", "--folder", str(bare.home / "vault"), "--generate-key", "--device-name", "laptop", "--yes"
+    )
     assert ended.code == 0, ended.err
     return bare
 
@@ -49,24 +51,24 @@ def test_status_push_and_sync(alone: Desk) -> None:
 
 
 def test_projects_of_the_vault_and_their_folders(alone: Desk) -> None:
-    assert alone.ctl("projects").out == "the vault has no projects\n"
+    assert alone.here("projects").out == "the vault has no projects\n"
     app = alone.home.resolve() / "my app"
     app.mkdir()
     key = re.sub("[^A-Za-z0-9]", "-", str(app))
     session = alone.home / ".claude" / "projects" / key / "11111111-2222-4333-8444-555555555555.jsonl"
     session.parent.mkdir(parents=True)
     session.write_text(json.dumps({"type": "user", "cwd": str(app)}) + "\n")
-    assert alone.ctl("push").code == 0
-    (told,) = alone.ctl("projects", "list", "--json").json["projects"]
+    assert alone.here("push").code == 0
+    (told,) = alone.here("projects", "list", "--json").json["projects"]
     assert (told["name"], told["match"], told["key"]) == ("~-my-app", "home-relative", key)
     assert (told["folder"], told["exists"], told["sessions"]) == (str(app), True, 1)
 
 
 def test_a_pause_survives(alone: Desk) -> None:
-    assert alone.ctl("pause", "--json").json["state"] == "paused"
-    assert alone.ctl("status", "--json").json["state"] == "paused"
-    assert alone.ctl("resume").out == "idle\n"
-    assert alone.ctl("status", "--json").json["state"] == "idle"
+    assert alone.here("pause", "--json").json["state"] == "paused"
+    assert alone.here("status", "--json").json["state"] == "paused"
+    assert alone.here("resume").out == "idle\n"
+    assert alone.here("status", "--json").json["state"] == "idle"
 
 
 def test_settings_of_another_machine_wait_for_approval(bare: Desk) -> None:
@@ -98,31 +100,31 @@ def test_settings_of_another_machine_wait_for_approval(bare: Desk) -> None:
 
 
 def test_devices_and_conflicts(alone: Desk) -> None:
-    assert alone.ctl("devices", "rename", "tower").code == 0
-    assert [device["name"] for device in alone.ctl("devices", "--json").json["devices"]] == ["tower"]
-    assert alone.ctl("conflicts", "--json").json == {"conflicts": []}
-    assert alone.ctl("conflicts", "resolve", "--all", "--keep", "local", "--json").json == {"resolved": 0}
-    assert alone.ctl("conflicts", "show", "zz").code in {1, 2}
+    assert alone.here("devices", "rename", "tower").code == 0
+    assert [device["name"] for device in alone.here("devices", "--json").json["devices"]] == ["tower"]
+    assert alone.here("conflicts", "--json").json == {"conflicts": []}
+    assert alone.here("conflicts", "resolve", "--all", "--keep", "local", "--json").json == {"resolved": 0}
+    assert alone.here("conflicts", "show", "zz").code in {1, 2}
 
 
 def test_versions_of_a_file(alone: Desk) -> None:
-    assert alone.ctl("push").code == 0
+    assert alone.here("push").code == 0
     (alone.home / ".claude" / "agents" / "a.md").write_text("another agent\n")
-    assert alone.ctl("push").code == 0
-    (file,) = alone.ctl("log", "agents/a.md", "--json").json["files"]
+    assert alone.here("push").code == 0
+    (file,) = alone.here("log", "agents/a.md", "--json").json["files"]
     assert file["path"] == "agents/a.md"
     assert [(v["number"], v["size"], v["here"]) for v in file["versions"]] == [(2, 14, True), (1, 9, False)]
-    assert "here now" in alone.ctl("log", str(alone.home / ".claude/agents/a.md")).out
-    ended = alone.ctl("log", "agents/b.md")
+    assert "here now" in alone.here("log", str(alone.home / ".claude/agents/a.md")).out
+    ended = alone.here("log", "agents/b.md")
     assert ended.code == 2
     assert "nothing is known of agents/b.md" in ended.err
 
 
 def test_what_a_daemon_would_refuse_is_refused_here_too(alone: Desk) -> None:
-    ended = alone.ctl("push", "--project", "/" + "x" * 5000)
+    ended = alone.here("push", "--project", "/" + "x" * 5000)
     assert ended.code == 2
     assert ended.err.startswith("error: that makes no sense: ")
-    assert alone.ctl("pull", "--from", "").code == 2
+    assert alone.here("pull", "--from", "").code == 2
 
 
 def test_status_is_answered_while_another_process_works(alone: Desk) -> None:
@@ -136,24 +138,24 @@ def test_status_is_answered_while_another_process_works(alone: Desk) -> None:
 
 def test_restore_brings_back_versions(alone: Desk) -> None:
     agent = alone.home / ".claude" / "agents" / "a.md"
-    alone.ctl("push")
+    alone.here("push")
     agent.write_text("another agent\n")
-    alone.ctl("push")
-    restored = alone.ctl("restore", "agents/a.md", "--version", "1", "--json")
+    alone.here("push")
+    restored = alone.here("restore", "agents/a.md", "--version", "1", "--json")
     assert (restored.code, restored.json["files"], agent.read_text()) == (0, ["agents/a.md"], "an agent\n")
-    assert alone.ctl("push", "--json").json["uploaded"] == 1
-    assert alone.ctl("restore", "agents/a.md", "--version", "2", "--to", "copy.md").out == (
+    assert alone.here("push", "--json").json["uploaded"] == 1
+    assert alone.here("restore", "agents/a.md", "--version", "2", "--to", "copy.md").out == (
         f"restored {alone.home / 'copy.md'}\n"
     )
     assert (alone.home / "copy.md").read_text() == "another agent\n"
-    assert alone.ctl("restore", "agents/a.md").out == "nothing to do: that version is here\n"
+    assert alone.here("restore", "agents/a.md").out == "nothing to do: that version is here\n"
     agent.unlink()
     (alone.home / ".claude" / "CLAUDE.md").unlink()
-    assert alone.ctl("push", "--json").json["deleted"] == 2
-    unsure = alone.ctl("restore", "--all", "--at", "2100-01-01")
+    assert alone.here("push", "--json").json["deleted"] == 2
+    unsure = alone.here("restore", "--all", "--at", "2100-01-01")
     assert (unsure.code, unsure.err) == (2, "error: there is nobody to ask\nhint: say --yes if you are sure\n")
-    assert alone.ctl("restore", "--all", "--at", "2100-01-01", "--yes").out == "nothing to restore\n"
-    assert alone.ctl("restore", "agents/a.md").out == "restored agents/a.md\n"
+    assert alone.here("restore", "--all", "--at", "2100-01-01", "--yes").out == "nothing to restore\n"
+    assert alone.here("restore", "agents/a.md").out == "restored agents/a.md\n"
     assert agent.read_text() == "an agent\n"
 
 
@@ -172,48 +174,50 @@ def test_restore_brings_back_versions(alone: Desk) -> None:
     ],
 )
 def test_a_restore_that_makes_no_sense(alone: Desk, words: tuple[str, ...]) -> None:
-    alone.ctl("push")
+    alone.here("push")
     (alone.home / "vault" / "a.md").write_text("in the way")
-    ended = alone.ctl("restore", *words)
+    ended = alone.here("restore", *words)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("error: ")
 
 
 def test_forget_deletes_at_once(alone: Desk) -> None:
-    alone.ctl("push")
-    assert alone.ctl("forget", "agents/a.md", "--dry-run").out == "tree/agents/a.md\n"
+    alone.here("push")
+    assert alone.here("forget", "agents/a.md", "--dry-run").out == "tree/agents/a.md\n"
     assert (alone.home / ".claude/agents/a.md").exists()
-    assert alone.ctl("forget", "agents/a.md", "--yes").out == "forgot 1 file\n"
+    assert alone.here("forget", "agents/a.md", "--yes").out == "forgot 1 file\n"
     assert not (alone.home / ".claude/agents/a.md").exists()
-    assert alone.ctl("sync").out == "nothing to do: all is in sync\n"
-    (file,) = alone.ctl("log", "agents/a.md", "--json").json["files"]
+    assert alone.here("sync").out == "nothing to do: all is in sync\n"
+    (file,) = alone.here("log", "agents/a.md", "--json").json["files"]
     assert file["versions"][0]["kind"] == "deleted"
 
 
 LOOKS = [("status",), ("devices",), ("conflicts",), ("approve",), ("projects",), ("log", "CLAUDE.md")]
 
 
-@pytest.mark.parametrize("command", LOOKS)
-def test_looking_leaves_the_state_as_it_is(alone: Desk, command: tuple[str, ...]) -> None:
-    assert alone.ctl("push").code == 0
+def test_looking_leaves_the_state_as_it_is(alone: Desk) -> None:
+    assert alone.here("push").code == 0
     database = alone.state / "state.db"
     before = database.read_bytes()
     with Lock(alone.state / "lock"):  # of a daemon that starts just now
-        assert alone.ctl(*command).code == 0
-    assert database.read_bytes() == before
+        for command in LOOKS:
+            assert alone.here(*command).code == 0
+            assert database.read_bytes() == before
     database.unlink()
-    alone.ctl(*command)
-    assert not database.exists()
+    for command in LOOKS:
+        alone.here(*command)
+        assert not database.exists()
 
 
-@pytest.mark.parametrize("command", LOOKS)
-def test_looking_tells_of_a_damaged_state_and_the_next_sync_rebuilds_it(alone: Desk, command: tuple[str, ...]) -> None:
-    assert alone.ctl("push").code == 0
+def test_looking_tells_of_a_damaged_state_and_the_next_sync_rebuilds_it(alone: Desk) -> None:
+    assert alone.here("push").code == 0
     database = alone.state / "state.db"
     database.write_bytes(b"damaged" * 1000)
-    looked = alone.ctl(*command)
-    assert (looked.code, looked.out) == (1, "")
-    assert looked.err == ("error: the state is damaged\nhint: the next sync rebuilds it: `claude-syncctl sync`\n")
-    assert database.read_bytes() == b"damaged" * 1000
+    for command in LOOKS:
+        looked = alone.here(*command)
+        assert (looked.code, looked.out) == (1, "")
+        assert looked.err == ("error: the state is damaged\nhint: the next sync rebuilds it: `claude-syncctl sync`\n")
+        assert database.read_bytes() == b"damaged" * 1000
     assert alone.ctl("sync").code == 0
-    assert alone.ctl(*command).code == 0
+    for command in LOOKS:
+        assert alone.here(*command).code == 0

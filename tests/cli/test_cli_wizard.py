@@ -23,6 +23,7 @@ from webdav_server import WebDavServer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from _pytest.mark import ParameterSet
     from terminal_user import TerminalUser
 
 INTERRUPTED = 130
@@ -164,9 +165,16 @@ def conversation(name: str, folder: Path, s3: RuledS3) -> list[Step]:
     return [*ways[name], *PASSPHRASE, CODE_TYPED, NAMED]
 
 
+def long(*values: object) -> ParameterSet:
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 @pytest.mark.parametrize(
     ("name", "after"),
-    [*(("folder", count) for count in range(8)), *(("bucket", count) for count in (4, 6, 10))],
+    [
+        *(("folder", count) if count in {0, 4, 7} else long("folder", count) for count in range(8)),
+        *(long("bucket", 4), long("bucket", 6), ("bucket", 10)),
+    ],
 )
 def test_ctrl_c_at_any_question_leaves_nothing(
     tmp_path: Path, machine: Machine, s3: RuledS3, name: str, after: int
@@ -183,8 +191,13 @@ def test_ctrl_c_at_any_question_leaves_nothing(
     assert (s3.buckets, s3.objects) == ({BUCKET}, {})
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize(("name", "after"), [("folder", 1), ("folder", 4), ("bucket", 10)])
+@pytest.mark.parametrize(
+    ("name", "after", "number"),
+    [
+        *(("folder", 4, signal.SIGTERM), ("folder", 1, signal.SIGHUP), ("bucket", 10, signal.SIGTERM)),
+        *(long("folder", 1, signal.SIGTERM), long("folder", 4, signal.SIGHUP), long("bucket", 10, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_at_any_question_leaves_nothing(
     tmp_path: Path, machine: Machine, s3: RuledS3, name: str, after: int, number: int
 ) -> None:

@@ -32,7 +32,7 @@ SCENES = {
     "sweep": (90, 1),
 }
 """Of each scene the least number of points, and in how many parts all of them are tried."""
-SAMPLE = 4
+SAMPLE = 2
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def _incompressible(machine: Machine, megabytes: int) -> None:
 def test_a_push_that_was_cut_off_goes_on(folder_lab: Lab, folder_vault: FolderVault) -> None:
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
     small_tree(a.tree, a.home, 100)
-    _incompressible(a, 120)
+    _incompressible(a, 80)
     folder_lab.prepare()
     a.init()
     _killed_when(a, "push", lambda: list(folder_vault.folder.glob("devices/*/packs/*")))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from claude_paths import encode
+from lab import set_up
 from machines import ON_REQUEST, QUICK, differences, start_all, sync_all
 from realistic_text import Conversation
 from realistic_tree import EPOCH, quick_tree
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 NOTE = "agents/reviewer.md"
 SESSION = "0aafeadc-1111-4000-8000-000000000001"
 HELD = 5
+KEPT = {"local": "reviewer", "remote": "tester", "both": "writer"}
+"""How a conflict is ended, and of which agent."""
 
 
 @pytest.fixture
@@ -29,19 +32,26 @@ def pair(folder_lab: Lab) -> tuple[Machine, Machine]:
     a, b = (folder_lab.machine(name, settings=ON_REQUEST) for name in ("a", "b"))
     quick_tree(a.tree, a.home)
     folder_lab.prepare()
-    for machine in (a, b):
-        machine.init()
-        machine.sync()
+    set_up([a, b])
     start_all([a, b])
     assert differences([a, b]) == []
     return a, b
 
 
-def _clash(a: Machine, b: Machine) -> None:
-    """Each rewrites the same file; neither knows of the other."""
+def _clash(a: Machine, b: Machine, *notes: str) -> None:
+    """Each rewrites the same files; neither knows of the other."""
     for machine in (a, b):
-        (machine.tree / NOTE).write_text(f"# Reviewer\n\nwritten at {machine.name}\n")
+        for note in notes or [NOTE]:
+            (machine.tree / note).write_text(
+                f"# {note.split('/')[1].removesuffix('.md')}\n\nwritten at {machine.name}\n"
+            )
     sync_all([a, b])
+
+
+def _other(side: str) -> str:
+    """What the other machine wrote."""
+    one, other = ("at a", "at b") if "at a" in side else ("at b", "at a")
+    return side.replace(one, other)
 
 
 def _contents(machine: Machine) -> str:
@@ -56,7 +66,7 @@ def _talk(machine: Machine, seed: int) -> Conversation:
     return Conversation(Random(seed), str(machine.home / "dev/app"), SESSION, EPOCH)
 
 
-def test_both_sides_of_a_clash_are_kept(pair: tuple[Machine, Machine]) -> None:
+def test_both_sides_of_a_clash_are_kept_and_it_is_told_once(pair: tuple[Machine, Machine]) -> None:
     a, b = pair
     _clash(a, b)
     assert differences([a, b]) == []
@@ -71,38 +81,33 @@ def test_both_sides_of_a_clash_are_kept(pair: tuple[Machine, Machine]) -> None:
         assert "written at b" in everything
         # Never inside the tree, where Claude Code would load it.
         assert len([p for p in (machine.tree / "agents").rglob("*") if p.is_file()]) == 3
-
-
-def test_a_clash_is_told_once(pair: tuple[Machine, Machine]) -> None:
-    a, b = pair
-    _clash(a, b)
-    before = a.conflicts()
     sync_all([a, b])
-    assert a.conflicts() == before
+    assert a.conflicts() == of_a
     done = a.sync()
     assert (done["uploaded"], done["downloaded"], done["requests"]["put"]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("keep", ["local", "remote", "both"])
-def test_a_conflict_is_resolved_everywhere(pair: tuple[Machine, Machine], keep: str) -> None:
+def test_conflicts_are_resolved_everywhere(pair: tuple[Machine, Machine]) -> None:
     a, b = pair
-    _clash(a, b)
-    conflict = a.conflicts()[0]
-    in_tree = (a.tree / NOTE).read_text()
-    other = "written at a" if "written at b" in in_tree else "written at b"
-    a.ctl("conflicts", "resolve", conflict["id"], "--keep", keep)
+    notes = {keep: f"agents/{name}.md" for keep, name in KEPT.items()}
+    _clash(a, b, *notes.values())
+    ids = {conflict["path"]: conflict["id"] for conflict in a.conflicts()}
+    before = {keep: (a.tree / note).read_text() for keep, note in notes.items()}
+    for keep, note in notes.items():
+        a.ctl("conflicts", "resolve", ids[note], "--keep", keep)
     sync_all([a, b])
     assert differences([a, b]) == []
     for machine in pair:
         assert machine.conflicts() == []
         assert machine.json("status")["conflicts"] == 0
-        text = (machine.tree / NOTE).read_text()
-        if keep == "local":
-            assert text == in_tree
-        else:
-            agents = "\n".join(p.read_text() for p in (machine.tree / "agents").iterdir())
-            assert other in agents
-            assert (in_tree in agents) == (keep == "both")
+        everything = {path.name: path.read_text() for path in (machine.tree / "agents").iterdir()}
+        assert (machine.tree / notes["local"]).read_text() == before["local"]
+        for keep in ("remote", "both"):
+            other = _other(before[keep])
+            sides = [name for name, text in everything.items() if text in {before[keep], other} and KEPT[keep] in text]
+            assert other in everything.values()
+            assert (before[keep] in everything.values()) == (keep == "both")
+            assert len(sides) == (2 if keep == "both" else 1)
 
 
 def test_a_longer_transcript_is_no_conflict(pair: tuple[Machine, Machine]) -> None:

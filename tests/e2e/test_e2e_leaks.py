@@ -37,7 +37,7 @@ WORDS = {
 }
 
 
-@over_stores(quick=["folder", "s3", "git"])
+@over_stores(quick=["folder"])
 def test_nothing_readable_is_stored(lab: Lab) -> None:
     a, b = lab.machine("a"), lab.machine("b")
     a.name = WORDS["device name"].decode()
@@ -56,6 +56,7 @@ def test_nothing_readable_is_stored(lab: Lab) -> None:
     (a.tree / "settings.json").write_text(f'{{"model": "{WORDS["settings"].decode()}"}}\n')
     assert tree.files
     passphrase = WORDS["passphrase"].decode()
+    lab.prepare(passphrase)
     a.init(passphrase=passphrase)
     b.init(passphrase=passphrase)
     sync_all([a, b])

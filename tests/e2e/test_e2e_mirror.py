@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults import CLEAN, REFUSED
+from lab import set_up
 from machines import settle, start_all, sync_all
 from realistic_tree import quick_tree
 from waiting import wait_until
@@ -49,8 +50,9 @@ def pair(folder_lab: Lab, also: Path) -> tuple[Machine, Machine]:
     """Two machines with the same tree, whose vault is in two folders."""
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
     quick_tree(a.tree, a.home)
+    folder_lab.prepare()
+    set_up([a, b], sync=False)
     for machine in (a, b):
-        machine.init()
         machine.ctl("init", "--also", "--folder", str(also))
     sync_all([a, b])
     return a, b

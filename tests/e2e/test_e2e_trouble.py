@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from lab import set_up
 from machines import differences, settle, start_all, sync_all
 from realistic_tree import quick_tree
 from waiting import wait_until
@@ -30,9 +31,7 @@ def pair(folder_lab: Lab) -> tuple[Machine, Machine]:
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
     quick_tree(a.tree, a.home)
     folder_lab.prepare()
-    a.init()
-    b.init()
-    sync_all([a, b])
+    set_up([a, b])
     return a, b
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from claude_paths import encode, portable, travels
-from lab import over_stores
+from lab import over_stores, set_up
 from machines import ON_REQUEST, differences, settle, start_all
 from realistic_text import Conversation
 from realistic_tree import EPOCH, SECRET, quick_tree, small_tree
@@ -30,8 +30,7 @@ def _pair(lab: Lab, files: int = 0) -> tuple[Machine, Machine]:
     else:
         quick_tree(a.tree, a.home)
     lab.prepare()
-    a.init()
-    b.init()
+    set_up([a, b], sync=False)
     return a, b
 
 
@@ -57,7 +56,7 @@ def _whole_tree_arrives(lab: Lab, files: int) -> None:
         machine.stop()
 
 
-@over_stores()
+@over_stores(quick=["folder", "s3"])
 def test_a_tree_arrives_byte_for_byte(lab: Lab) -> None:
     _whole_tree_arrives(lab, 300)
 
@@ -120,7 +119,7 @@ def test_projects_land_under_the_other_home(folder_lab: Lab) -> None:
         assert path.read_bytes() == a.file(relative).read_bytes()
 
 
-@over_stores(quick=["folder", "s3"])
+@over_stores(quick=["folder"])
 def test_changes_travel_both_ways(lab: Lab) -> None:
     from random import Random
 

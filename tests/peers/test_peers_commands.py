@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def test_a_failed_push_is_no_success(folder_lab: Lab, folder_vault: FolderVault) -> None:
     a = folder_lab.machine("a")
+    folder_lab.prepare()
     a.init()
     (a.tree / "CLAUDE.md").write_text("be kind\n")
     away = folder_vault.folder.with_name("away")
@@ -29,6 +30,7 @@ def test_a_failed_push_is_no_success(folder_lab: Lab, folder_vault: FolderVault)
 
 def test_a_push_deletes_no_object(folder_lab: Lab, folder_vault: FolderVault) -> None:
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
+    folder_lab.prepare()
     for machine in (a, b):
         machine.init()
         (machine.tree / "rules").mkdir()
@@ -51,6 +53,7 @@ def test_an_empty_file_of_the_state_is_mended_or_explained(folder_lab: Lab, name
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
     (a.tree / "rules").mkdir()
     (a.tree / "rules/r.md").write_text("# Rule\n")
+    folder_lab.prepare()
     a.init()
     a.ctl("push")
     for path in a.state.glob(f"{name}*"):

@@ -161,7 +161,10 @@ def restored(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("way", ["device", "recovery code", "passphrase", "age key"])
+@pytest.mark.parametrize(
+    "way",
+    ["passphrase", *(pytest.param(way, marks=pytest.mark.long) for way in ("device", "recovery code", "age key"))],
+)
 async def test_everything_comes_back_with_stock_tools(tmp_path: Path, way: str) -> None:
     created, expected = await build(tmp_path / "vault")
     commands = blocks()

@@ -193,6 +193,7 @@ def test_a_copy_has_what_a_killed_process_left_in_the_log(tmp_path: Path) -> Non
         assert copy.meta("word") == "said"
 
 
+@pytest.mark.long  # SQLite itself tries to open the file beside the database for ten seconds
 def test_a_copy_is_made_where_no_file_can_be_made_beside_the_database(tmp_path: Path) -> None:
     with State(tmp_path / "state.db") as state:
         state.set_meta("word", "said")
