@@ -25,6 +25,7 @@ from claude_syncd.local.home import Places
 from claude_syncd.local.state import State
 from claude_syncd.settings import Settings
 from claude_syncd.store.count import Counting
+from claude_syncd.store.look_first import LookingFirst
 from claude_syncd.store.open import Opened
 from claude_syncd.store.retry import Retrying
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from claude_syncd.core.status import RunResult
     from claude_syncd.engine.site import Site
+    from claude_syncd.store.base import Store
 
 _ATTEMPTS = 3
 SETTINGS = Settings()
@@ -147,7 +149,9 @@ class Machine:
         with ExitStack() as stack:
             wire = SimStore(self.world.cloud, lambda: self.online, self.life.point)
             counting = Counting(wire)
-            store = Retrying(counting, attempts=_ATTEMPTS, draw=self.world.cloud.chance.random)
+            store: Store = Retrying(counting, attempts=_ATTEMPTS, draw=self.world.cloud.chance.random)
+            if self.world.cloud.weather.looks_first:
+                store = LookingFirst(store)
             self.site = stack.enter_context(opened_site(self.places, SETTINGS, Opened(store, counting)))
             self.site.now_ns = self.world.loop.now_ns
             self.site.monotonic = self.world.loop.time

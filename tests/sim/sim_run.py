@@ -53,6 +53,7 @@ class Settings:
     crashes: bool = False
     copies: bool = False  # clones, and restored backups
     conditional: bool = True
+    looks_first: bool = False  # where the store ignores conditions, and `init` has noticed
     packs: bool = False  # small limits, so that pushes go in packs
     months: bool = False
     compaction: bool = False
@@ -117,6 +118,7 @@ def drawn_settings(seed: int) -> Settings:
         packs=chance.random() < 0.3,
         months=chance.random() < 0.3,
         compaction=chance.random() < 0.4,
+        looks_first=chance.random() < 0.5,
     )
 
 
@@ -142,6 +144,7 @@ def drawn(seed: int, settings: Settings | None = None) -> Plan:
 
 def _weather(settings: Settings, chance: random.Random) -> Weather:
     weather = Weather(latency=chance.choice((0.0, 0.5, 3.0)), conditional=settings.conditional)
+    weather.looks_first = settings.looks_first and not settings.conditional
     if settings.faults:
         weather.fails_before = chance.choice((0.0, 0.02, 0.2))
         weather.fails_after = chance.choice((0.0, 0.02, 0.2))

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Weather:
-    """Probabilities for each request, seconds for the rest. `conditional`: whether the store honours `if_absent`."""
+    """Probabilities for each request, seconds for the rest. `conditional`: whether the store honours `if_absent`;
+    `looks_first`: where it does not, devices know that, and ask before they write.
+    """
 
     latency: float = 0.0
     fails_before: float = 0.0
@@ -30,6 +32,7 @@ class Weather:
     arrives_late: float = 0.0
     list_lag: float = 0.0
     conditional: bool = True
+    looks_first: bool = False
 
     def clear_up(self) -> None:
         """No more faults. What a store can't do, it still can't."""
