@@ -659,7 +659,7 @@ def check_outcome(
     if action is Action.EVICT:
         assert file_class in EVICTABLE
     if action is Action.DELETE:  # and so a session's vanishing never makes a tombstone
-        assert file_class not in EVICTABLE
+        assert file_class not in EVICTABLE or (base is not None and base.kind is Kind.TOMBSTONE)
     if outcome.withdraw is not None:
         assert outcome.withdraw.device == ME
         assert outcome.withdraw in known

@@ -248,6 +248,9 @@ def _local_unchanged(
         if covers_all(had, winner.vector):
             return Outcome(action=Action.NOTHING)
         return Outcome(action=Action.ADOPT, vector=join(had, winner.vector), winner=winner)
+    if base is not None and covers_all(had, winner.vector) and (local is not None or base.kind is Kind.TOMBSTONE):
+        # What came after the winner is nowhere but here: whoever published it is no device of the vault any more.
+        return Outcome(action=Action.UPLOAD if local is not None else Action.DELETE, vector=had)
     if winner.kind is Kind.TOMBSTONE:
         action = Action.REMOVE if local is not None else Action.ADOPT
         return Outcome(action=action, vector=winner.vector, winner=winner)

@@ -71,6 +71,30 @@ async def test_both_sides_of_a_conflict_stay(pair: Pair) -> None:
     assert len([h for h in heads(ann.site.state.newest("tree/agents/x.json")) if h.kind is Kind.FILE]) == 1
 
 
+async def test_what_a_device_pushed_while_it_was_removed_stays_where_it_arrived(
+    pair: Pair, stack: ExitStack, tmp_path: Path
+) -> None:
+    ann, bob = pair
+    cy = stack.enter_context(Device(ann.vault, tmp_path, "cy").running())
+    await cy.start()
+    ann.write("agents/x.md", "one\n", age=100)
+    ann.write("agents/gone.md", "gone\n", age=100)
+    await settle(ann, bob, cy)
+    before = set(ann.vault.objects)
+    bob.write("agents/x.md", "two\n", age=50)
+    (bob.places.tree / "agents/gone.md").unlink()
+    await bob.sync()
+    await cy.sync()
+    late = {name: ann.vault.objects.pop(name) for name in ann.vault.objects.keys() - before}
+    await removal.remove(ann.round, bob.site.me)  # none of that has reached ann
+    assert late
+    await settle(cy, ann)
+    for device in (ann, cy):
+        assert device.read("agents/x.md") == "two\n"
+        assert not device.has("agents/gone.md")
+        assert not device.conflicts()
+
+
 async def test_a_device_does_not_remove_itself_nor_one_that_is_not_there(pair: Pair) -> None:
     ann, _ = pair
     for device in (ann.site.me, "ann", ann.site.me[:8]):
