@@ -292,7 +292,8 @@ def _local_changed(
     if _content(local) == _content(winner):
         return Outcome(action=Action.ADOPT, vector=winner.vector, winner=winner)
     if winner.kind is Kind.TOMBSTONE:
-        if file_class is FileClass.CONFLICT and local.sha256 == (base.sha256 if base is not None else local.sha256):
+        ended = base is None or (base.kind is Kind.FILE and base.sha256 == local.sha256)
+        if file_class is FileClass.CONFLICT and ended:
             return Outcome(action=Action.REMOVE, vector=winner.vector, winner=winner)
         return Outcome(action=Action.UPLOAD, vector=join(had, winner.vector))
     if base is not None and covers_all(had, winner.vector):

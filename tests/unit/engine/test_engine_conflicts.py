@@ -71,6 +71,17 @@ async def test_two_that_resolve_at_once_agree_and_keep_what_either_wanted(trio: 
         assert {hashlib.sha256(text.encode()).hexdigest() for text in (ANN, BOB)} <= set(published)
 
 
+async def test_a_side_that_was_taken_and_lost_at_once_is_kept_again(trio: Trio) -> None:
+    ann, bob, eve = trio
+    eve.write(PATH, "eve went on\n", age=-60)
+    await eve.sync()
+    resolve(bob, "remote")
+    await settle(bob, ann, eve)
+    for device in trio:
+        assert device.read(PATH) == "eve went on\n"
+        assert ANN in device.conflicts().values()
+
+
 async def test_a_merge_by_hand_ends_it_everywhere(trio: Trio) -> None:
     ann, bob, eve = trio
     (conflict,) = bob.conflicts()
