@@ -72,7 +72,8 @@ def install(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, name, _between(name, getattr(syscalls, name)))
     patch.setattr(os, "fsync", _fsync)
     patch.setattr(Database, "transaction", _transaction(Database.transaction))
-    patch.setattr(Database, "set_meta_durably", _durably(Database.set_meta_durably))
+    for name in ("set_meta_durably", "make_durable"):
+        patch.setattr(Database, name, _durably(getattr(Database, name)))
     patch.setattr(apply, "sync_filesystem", _sync_filesystem)
 
 
@@ -142,14 +143,14 @@ def _transaction(original: Callable[[Database], Any]) -> Callable[[Database], An
     return transaction
 
 
-def _durably(original: Callable[[Database, str, str | None], None]) -> Callable[[Database, str, str | None], None]:
-    def set_meta_durably(self: Database, key: str, value: str | None) -> None:
-        original(self, key, value)
+def _durably(original: Callable[..., None]) -> Callable[..., None]:
+    def durably(self: Database, *args: str | None) -> None:
+        original(self, *args)
         life = RUNNING.get()
         if life is not None:
             life.durable = _files_of(self._path)[1].stat().st_size
 
-    return set_meta_durably
+    return durably
 
 
 def lose_power(life: Life, home: Path, database: Path, chance: random.Random) -> Callable[[], None]:

@@ -220,6 +220,9 @@ class Round:
             await self.holds.check(plan)
             tally.parked.update(i.path for i in plan.parked)
             tally.rest_ns = earlier(tally.rest_ns, plan.rest_ns)
+            if plan.of(Action.DOWNLOAD, Action.REMOVE, Action.COMPARE):
+                # Or after a power cut what came in would be there, and not known to be another device's.
+                await site.off_loop(state.make_durable)
             await self._act(plan, direction, limits, tally)
         except BaseException:
             self.dirty |= taken

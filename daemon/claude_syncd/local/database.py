@@ -235,6 +235,22 @@ class Database:
             finally:
                 self._db.execute("PRAGMA synchronous=NORMAL")
 
+    def make_durable(self) -> None:
+        """All that was written so far outlasts a power cut. Raises LocalError."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        try:
+            log_fd = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # nothing has been written yet, or this is a copy in memory
+        except OSError as error:
+            raise LocalError(f"can't write the state database {self._path}: {error}") from error
+        try:
+            os.fsync(log_fd)
+        except OSError as error:
+            raise LocalError(f"can't write the state database {self._path}: {error}") from error
+        finally:
+            os.close(log_fd)
+
     def pack_slices(self, db: sqlite3.Connection, slices: tuple[Slice, ...]) -> bytes:
         """Slices with object names as numbers, which are given out within the transaction."""
         packed = []
