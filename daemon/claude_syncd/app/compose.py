@@ -20,6 +20,7 @@ from claude_syncd.crypto.keys import load_keys
 from claude_syncd.engine.pathmap import PathMap
 from claude_syncd.engine.site import Site
 from claude_syncd.engine.timing import Intervals
+from claude_syncd.engine.versions import expire_trash
 from claude_syncd.errors import NotSetUp, StateBroken
 from claude_syncd.local import device as device_file
 from claude_syncd.local.apply import Applier
@@ -175,7 +176,7 @@ def tidied(site: Site) -> Iterator[None]:
             site.appliers[Root.TREE].clean_leftovers(site.rules.descends)
         site.appliers[Root.CONFLICTS].clean_leftovers(lambda _: True)
     site.state.set_meta_durably(_AT_REST, None)  # or a power cut would take it back and leave what was begun
-    Trash(site.places.trash).expire(site.retention_days)
+    expire_trash(site)
     yield  # an error passes by the next line on purpose: what it left behind is looked for at the next start
     site.state.set_meta(_AT_REST, "yes")
 

@@ -20,7 +20,7 @@ from claude_syncd.core.model import Checkpoint, Published
 from claude_syncd.engine.checkpoints import read_newest
 from claude_syncd.engine.moving import Mover
 from claude_syncd.engine.push import say_seen, seen_here
-from claude_syncd.engine.versions import forget_versions, versions_beyond
+from claude_syncd.engine.versions import expire_trash, forget_versions, versions_beyond
 from claude_syncd.errors import AlreadyExists, FormatError, ObjectMissing, SyncError
 from claude_syncd.log import get_logger
 from claude_syncd.tasks import together
@@ -243,13 +243,15 @@ class Compactor:
     # -- sweep --------------------------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """Delete what nothing has named for a day, and note what nothing names now."""
+        """Delete what nothing has named for a day, and note what nothing names now; and what is old in the trash."""
         site = self._site
         deleted = False
         while await self._sweep_some():
             deleted = True
         if deleted:
             await site.store.drop_history()
+        async with self._between_rounds():
+            await site.off_loop(expire_trash, site)
 
     async def _sweep_some(self) -> bool:
         """Whether there is more."""

@@ -63,7 +63,7 @@ def forget(site: Site, paths: Sequence[str]) -> None:
         if spot is None:
             continue
         # The wish comes first: a file that is gone without it would be evicted only.
-        site.state.forget(path, join(*(r.vector for r in site.state.newest(path))), site.now_ns())
+        site.state.forget(path, join(*(r.vector for r in site.state.newest(path))), site.state.lived)
         found = lookers[spot.root].look(spot.rel)
         if found is not None:
             with locked(site, spot):

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.instant import timestamp
 from claude_syncd.core.model import Kind
 from claude_syncd.core.names import check_portable
@@ -14,6 +17,7 @@ from claude_syncd.core.status import FileVersions, VersionInfo, VersionKind
 from claude_syncd.core.versions import Version, as_of, timeline
 from claude_syncd.engine.plan import lookers_of
 from claude_syncd.errors import FormatError, UsageError
+from claude_syncd.local.trash import Seen, Trash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,16 +27,30 @@ if TYPE_CHECKING:
     from claude_syncd.local.versions import Dot
 
 _LISTED = 1000  # files
-_DAY_NS = 86_400 * 1_000_000_000
+_TRASH = "trash"
+
+_trash_decoder = msgspec.json.Decoder(dict[str, Seen])
 
 
 def forget_versions(site: Site) -> None:
-    """Drop what was superseded longer ago than the retention, and of the rest the oldest that are more bytes than it
-    allows. A clock that has jumped ahead of every log entry does not count.
+    """Drop what was superseded longer ago than the retention, by elapsed time, and of the rest the oldest that are more
+    bytes than it allows.
     """
-    written = max((p.time_ns for p in site.state.positions().values()), default=0)
-    site.state.forget_versions(min(site.now_ns(), written) - site.retention_days * _DAY_NS)
+    site.state.forget_versions(site.passed() - site.retention_days * DAY)
     site.state.drop_versions(versions_beyond(site))
+
+
+def expire_trash(site: Site) -> None:
+    """Delete for good what has been in the trash for longer than the retention, by elapsed time. Raises LocalError."""
+    known = site.state.meta(_TRASH)
+    left = Trash(site.places.trash).expire(
+        _trash_decoder.decode(known) if known is not None else {},
+        lived=site.passed(),
+        retention=site.retention_days * DAY,
+    )
+    noted = msgspec.json.encode(left, order="deterministic").decode()
+    if noted != known:
+        site.state.set_meta(_TRASH, noted)
 
 
 def versions_beyond(site: Site) -> list[Dot]:

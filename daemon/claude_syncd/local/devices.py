@@ -65,8 +65,8 @@ _RECORD = "path, device, seq, kind, vector, size, mtime_ns, mode, sha256, slices
 _LAST_INCOMING = "i.seq = (SELECT max(j.seq) FROM incoming j WHERE j.path=i.path)"
 _SINCE = "SELECT 1 FROM records r WHERE r.path=i.path AND r.device=:device AND r.seq > :seq"
 _NEW_SUPERSEDED = f"""
-INSERT OR IGNORE INTO superseded({_RECORD}, time_ns, since_ns)
-  SELECT i.path, :device, i.seq, i.kind, i.vector, i.size, i.mtime_ns, i.mode, i.sha256, i.slices, i.mtime_ns, :time_ns
+INSERT OR IGNORE INTO superseded({_RECORD}, time_ns, since)
+  SELECT i.path, :device, i.seq, i.kind, i.vector, i.size, i.mtime_ns, i.mode, i.sha256, i.slices, i.mtime_ns, :now
   FROM incoming i WHERE i.kind<>'withdrawn' AND (NOT {_LAST_INCOMING} OR EXISTS ({_SINCE}))"""  # noqa: S608 - constants
 _NEW_RECORDS = f"""
 INSERT OR REPLACE INTO records({_RECORD}, at)
@@ -232,7 +232,7 @@ class Devices(Database):
 
     def _take_place(self, db: sqlite3.Connection, checkpoint: Checkpoint) -> None:
         """Replace the device's records up to the checkpoint's seq by what came in."""
-        at = {"device": checkpoint.device, "seq": checkpoint.seq, "now": self.lived, "time_ns": checkpoint.time_ns}
+        at = {"device": checkpoint.device, "seq": checkpoint.seq, "now": self.lived}
         db.execute(
             "DELETE FROM superseded WHERE device=:device AND seq <= :seq AND NOT EXISTS"
             " (SELECT 1 FROM incoming i WHERE i.path=superseded.path AND i.seq=superseded.seq)",

@@ -88,7 +88,7 @@ class State(Versions, Outgoing):
             for published, slices in zip(entry.records, resolved, strict=True):
                 r = published.record
                 if seq:  # before its first entry a device has no version that could be superseded
-                    self.supersede(db, r, published.extends, entry.time_ns)
+                    self.supersede(db, r, published.extends, self.lived)
                 self.forget_covered(db, r)
                 db.execute(
                     "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?)",

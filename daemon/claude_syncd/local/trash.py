@@ -8,19 +8,30 @@ import re
 import secrets
 import time
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from claude_syncd.local.beneath import OpenFolders, fsync, fsync_folders, opened_root, parts_of
 from claude_syncd.local.refusal import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EACCES})
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _CHUNK = 1024 * 1024
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """A day's folder as it was found: `changed_ns` is no time but tells whether it has changed, `since` when (lived) it
+    was first found so.
+    """
+
+    changed_ns: int
+    since: int
 
 
 class Trash:
@@ -35,28 +46,26 @@ class Trash:
         day = datetime.fromtimestamp(self._now_ns() / 1e9, tz=UTC).date()
         return Slot(self.folder, day.isoformat())
 
-    def expire(self, older_than_days: int, now: datetime | None = None) -> int:
-        """Delete for good what was put here more than so many days ago; how many days' folders went."""
-        today = (now or datetime.fromtimestamp(self._now_ns() / 1e9, tz=UTC)).date()
-        oldest = today - timedelta(days=older_than_days)
-        gone = 0
+    def expire(self, known: Mapping[str, Seen], *, lived: int, retention: int) -> dict[str, Seen]:
+        """Delete for good the days' folders that have stayed as they are for `retention` seconds; those that are left,
+        to be given as `known` the next time. `lived`: seconds as core/elapsed.py counts them.
+        """
+        left: dict[str, Seen] = {}
         with refused("clean up the trash", self.folder):
-            if not self.folder.is_dir():
-                return 0
-            for entry in self.folder.iterdir():
-                if _DAY.fullmatch(entry.name) and not entry.is_symlink() and _is_before(entry.name, oldest):
+            for entry in self.folder.iterdir() if self.folder.is_dir() else ():
+                if not _DAY.fullmatch(entry.name) or entry.is_symlink() or not entry.is_dir():
+                    continue
+                seen = Seen(entry.stat().st_mtime_ns, lived)
+                before = known.get(entry.name)
+                if before is None or before.changed_ns != seen.changed_ns:
+                    left[entry.name] = seen
+                elif lived - before.since <= retention:
+                    left[entry.name] = before
+                else:
                     import shutil  # noqa: PLC0415 - 4 ms, which a start without old trash need not pay
 
                     shutil.rmtree(entry)
-                    gone += 1
-        return gone
-
-
-def _is_before(day: str, oldest: date) -> bool:
-    try:
-        return date.fromisoformat(day) < oldest
-    except ValueError:
-        return False
+        return left
 
 
 class Slot:

@@ -1,8 +1,9 @@
 """The part of the state that remembers versions: records that a newer one of their device has taken the place of.
 
-    superseded  such records, with their slices resolved, when they were published and when they were superseded
+    superseded  such records, with their slices resolved, when they were published and since when (lived) they are
+                superseded
     entries     when each log entry was written
-    forgotten   paths that the user of this device deleted for good, with all that was known of them then
+    forgotten   paths that the user of this device deleted for good, with all that was known of them then (lived)
 
 A session grows by many small pushes, and each version is the beginning of the next one. Of those that follow each
 other within ten minutes only the first is remembered, so that a day's work is a hundred rows and not thousands.
@@ -44,12 +45,16 @@ _OLDER = f"SELECT {RECORD}, time_ns FROM superseded WHERE path=?"  # noqa: S608 
 _SUPERSEDE = """
 INSERT OR REPLACE INTO superseded
   SELECT r.path, r.device, r.seq, r.kind, r.vector, r.size, r.mtime_ns, r.mode, r.sha256, r.slices,
-         ifnull(e.time_ns, r.mtime_ns), :since_ns
+         ifnull(e.time_ns, r.mtime_ns), :since
   FROM records r LEFT JOIN entries e ON e.device=r.device AND e.seq=r.seq
   WHERE r.path=:path AND r.device=:device AND r.kind<>'withdrawn'
     AND NOT (:grew AND EXISTS (
       SELECT 1 FROM superseded s
       WHERE s.path=r.path AND s.device=r.device AND s.time_ns > ifnull(e.time_ns, r.mtime_ns) - :apart))"""
+
+_DROP_ENTRIES = """
+DELETE FROM entries
+  WHERE (device, seq) NOT IN (SELECT device, seq FROM records UNION SELECT device, seq FROM superseded)"""
 
 _record_shape = Shape(Record)
 _vector_decoder = msgspec.json.Decoder(Vector)
@@ -79,18 +84,20 @@ class Versions(Database):
             )
             return [self.unpack_slices(row[0]) for row in rows]
 
-    def forget_versions(self, before_ns: int) -> None:
-        """Drop what was superseded before then: the vault need not have it any more."""
+    def forget_versions(self, before: int) -> None:
+        """Drop what was superseded before then (lived): the vault need not have it any more."""
         with self.transaction() as db:
-            db.execute("DELETE FROM superseded WHERE since_ns<?", (before_ns,))
-            db.execute("DELETE FROM entries WHERE time_ns<?", (before_ns,))
-            db.execute("DELETE FROM forgotten WHERE time_ns<?", (before_ns,))
+            db.execute("DELETE FROM superseded WHERE since<?", (before,))
+            db.execute("DELETE FROM forgotten WHERE since<?", (before,))
+            db.execute(_DROP_ENTRIES)
 
     def versions_beyond(self, limit: int) -> list[Dot]:
         """The oldest superseded versions, of all devices, beyond `limit` bytes: what the newest records have as well,
         or a newer version, costs nothing.
         """
-        rows = self.rows("SELECT path, device, seq, slices FROM superseded ORDER BY since_ns DESC, seq DESC, path")
+        rows = self.rows(
+            "SELECT path, device, seq, slices FROM superseded ORDER BY since DESC, time_ns DESC, seq DESC, path"
+        )
         live = Live()
         for slices in self._unpacked(self.rows("SELECT slices FROM records") if rows else []):
             live.add(slices)
@@ -108,10 +115,12 @@ class Versions(Database):
         with self.transaction() as db:
             db.executemany("DELETE FROM superseded WHERE path=? AND device=? AND seq=?", dots)
 
-    def forget(self, path: str, vector: Vector, time_ns: int) -> None:
-        """The user wants a path deleted for good, with all that `vector` covers; its versions are not remembered."""
+    def forget(self, path: str, vector: Vector, since: int) -> None:
+        """The user wants a path deleted for good, with all that `vector` covers; its versions are not remembered.
+        `since`: now (lived).
+        """
         with self.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO forgotten VALUES(?,?,?)", (path, msgspec.json.encode(vector), time_ns))
+            db.execute("INSERT OR REPLACE INTO forgotten VALUES(?,?,?)", (path, msgspec.json.encode(vector), since))
             _drop(db, path, vector)
             db.execute("INSERT OR IGNORE INTO todo VALUES(?)", (path,))
 
@@ -137,7 +146,7 @@ class Versions(Database):
             _drop(db, record.path, record.vector)
 
     @staticmethod
-    def supersede(db: sqlite3.Connection, record: Record, extends: Extends | None, since_ns: int) -> None:
+    def supersede(db: sqlite3.Connection, record: Record, extends: Extends | None, since: int) -> None:
         """Within a transaction, before `record` takes the place of its device's newest one of the path: remember that
         one.
         """
@@ -146,7 +155,7 @@ class Versions(Database):
             {
                 "path": record.path,
                 "device": record.device,
-                "since_ns": since_ns,
+                "since": since,
                 "grew": int(extends is not None and extends.path == record.path and record.kind is Kind.FILE),
                 "apart": APART_NS,
             },

@@ -329,6 +329,35 @@ async def test_kept_sides_that_live_in_superseded_records_only_stay(pair: Pair) 
     assert list(ann.conflicts().values()) == kept
 
 
+async def test_a_clock_that_runs_ahead_drops_no_version(pair: Pair) -> None:
+    ann, _ = pair
+    clock = Clock(ann)
+    for text in ("first\n", "second\n"):
+        ann.write("CLAUDE.md", text)
+        await ann.sync()
+    ann.site.now_ns = lambda: int((clock.seconds + 40 * DAY) * 1e9)
+    ann.write("CLAUDE.md", "third\n")
+    await ann.sync()
+    await fold(ann, clock)
+    assert len(ann.site.state.versions("tree/CLAUDE.md")) == 3
+
+
+async def test_a_daemon_that_runs_on_empties_the_trash(pair: Pair) -> None:
+    ann, bob = pair
+    clock = Clock(ann, bob)
+    ann.write("CLAUDE.md", "first\n")
+    await settle(ann, bob)
+    ann.write("CLAUDE.md", "second\n", age=1)
+    await settle(ann, bob)
+    assert any(bob.places.trash.iterdir())
+    for _ in range(2):
+        await compactor(bob).sweep()
+        assert any(bob.places.trash.iterdir())
+        clock.go_on(29 * DAY, bob)
+    await compactor(bob).sweep()
+    assert not any(bob.places.trash.iterdir())
+
+
 async def test_superseded_versions_stay_within_the_retention_time(pair: Pair) -> None:
     ann, bob = pair
     clock = Clock(ann, bob)

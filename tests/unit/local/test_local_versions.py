@@ -71,10 +71,22 @@ def test_of_a_growing_file_a_version_every_ten_minutes_is_remembered(tmp_path: P
 def test_what_was_superseded_long_ago_is_dropped_and_the_newest_stays(tmp_path: Path) -> None:
     with State(tmp_path / "state.db") as state:
         log = Log(state)
-        log.push(10, "one")
-        log.push(20, "two")
-        log.push(90, "three")
+        state.live(wall_ns=1, running=0)
+        for time_ns, content, running in ((10, "one", 10), (20, "two", 70), (90, "three", 10)):
+            log.push(time_ns, content)
+            state.live(wall_ns=1, running=running)
         state.forget_versions(50)
-        assert log.versions() == [(2, "two", 20), (3, "three", 90)]  # "two" was the newest until 90
+        assert log.versions() == [(2, "two", 20), (3, "three", 90)]  # "two" was the newest until 80 seconds were lived
         state.forget_versions(1000)
-        assert [content for _, content, _ in log.versions()] == ["three"]
+        assert log.versions() == [(3, "three", 90)]
+
+
+def test_what_clocks_say_drops_no_version(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        log = Log(state)
+        state.live(wall_ns=10**18, running=0)
+        log.push(10, "written by a clock that is wrong by decades")
+        state.live(wall_ns=10**18, running=50)
+        log.push(20, "so is this")
+        state.forget_versions(50)
+        assert [seq for seq, _, _ in log.versions()] == [1, 2]
