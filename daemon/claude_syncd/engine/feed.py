@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import dataclasses
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from claude_syncd.core.model import Extends, Kind, Record, Slice, join
 from claude_syncd.engine.plan import identity_of, is_settled
@@ -14,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from claude_syncd.core.model import Identity, Local, Vector
+    from claude_syncd.core.portable import Root
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.site import Site
+    from claude_syncd.local.reading import Opener
 
 BLOB = 1024 * 1024
 """No blob holds more plaintext."""
@@ -53,7 +59,9 @@ class Feeder:
         self._site = site
         self._seq = seq
         self._number = 0  # of the cut that is being filled
-        self._buffer = bytearray()
+        self._filling: list[bytes] = []
+        self._filled = 0  # bytes in it
+        self._openers: dict[Root, Opener] = {}
         # Every record is looked at for that; most pushes are of files that are known.
         self._sizes = site.state.sizes(site.me) if any(map(_worth_looking, items)) else frozenset[int]()
         self._staged = site.state.staged()
@@ -61,18 +69,20 @@ class Feeder:
 
     def cuts(self) -> Iterator[Cut]:
         """Every blob to seal, in order. A draft without a record afterwards could not be read; it is left out."""
-        for draft in self.drafts:
-            problem = f"read:{draft.item.path}"
-            try:
-                yield from self._file(draft)
-            except Changed:
-                continue  # the next round sees it again
-            except LocalError as error:
-                self._site.problems[problem] = str(error)
-            else:
-                self._site.problems.pop(problem, None)
-        if self._buffer:
-            yield self._cut(bytes(self._buffer))
+        with ExitStack() as stack:
+            self._openers = {root: stack.enter_context(of.opener()) for root, of in self._site.contents.items()}
+            for draft in self.drafts:
+                problem = f"read:{draft.item.path}"
+                try:
+                    yield from self._file(draft)
+                except Changed:
+                    continue  # the next round sees it again
+                except LocalError as error:
+                    self._site.problems[problem] = str(error)
+                else:
+                    self._site.problems.pop(problem, None)
+            if self._filled:
+                yield self._cut()
 
     def _file(self, draft: Draft) -> Iterator[Cut]:
         item = draft.item
@@ -81,7 +91,8 @@ class Feeder:
         # What a file of two forms stands for may have changed since, though the file did not.
         if staged is not None and same and (item.local is None or item.local.sha256 in ("", staged.sha256)):
             draft.ready, draft.identity = staged.slices, staged.identity
-            self._finish(draft, staged.size, staged.sha256)
+            if item.local is not None:
+                self._finish(draft, replace(item.local, size=staged.size, sha256=staged.sha256))
             return
         if item.local is not None and _worth_looking(item) and item.local.size in self._sizes:
             draft.item = item = self._observed(item)
@@ -95,14 +106,17 @@ class Feeder:
         item = draft.item
         now_ns = self._site.now_ns()
         stream = self._site.contents[item.spot.root].stream(
-            item.spot.rel, now_ns=now_ns, lines=item.lines, settled=is_settled(item, now_ns)
+            item.spot.rel,
+            now_ns=now_ns,
+            lines=item.lines,
+            settled=is_settled(item, now_ns),
+            opener=self._openers[item.spot.root],
         )
         for data in stream:
             yield from self._take(draft, data)
         seen = stream.observation
         draft.identity = None if seen.racy or seen.torn else seen.identity
-        draft.item = replace(item, local=seen.local)  # it may have been written to since it was looked at
-        self._finish(draft, seen.local.size, seen.local.sha256)
+        self._finish(draft, seen.local)  # it may have been written to since it was looked at
 
     def _known(self, draft: Draft, local: Local) -> Iterator[Cut]:
         """A file whose content is known: only what this device's area does not hold yet is read again."""
@@ -117,7 +131,7 @@ class Feeder:
             # Hashed from its beginning: when appended slices are folded now and then, the whole file is verified.
             yield from self._skipping(draft, start, read(item.spot.rel, 0, local.size, local.sha256))
         draft.identity = identity_of(item)
-        self._finish(draft, local.size, local.sha256)
+        self._finish(draft, local)
 
     def _kept(self, item: Item, local: Local) -> tuple[Extends | None, int]:
         """What of this device's own area the content begins with, and how many bytes that is."""
@@ -140,7 +154,7 @@ class Feeder:
         observation = self._site.contents[item.spot.root].observe(
             item.spot.rel, now_ns=now_ns, lines=item.lines, settled=is_settled(item, now_ns)
         )
-        return replace(item, observation=observation, local=observation.local)
+        return dataclasses.replace(item, observation=observation, local=observation.local)
 
     def _skipping(self, draft: Draft, start: int, chunks: Iterable[bytes]) -> Iterator[Cut]:
         position = 0
@@ -152,36 +166,32 @@ class Feeder:
 
     def _take(self, draft: Draft, data: bytes) -> Iterator[Cut]:
         """Put at most 1 MiB into the blob that is being filled, or into the next where it does not fit."""
-        if len(self._buffer) + len(data) > BLOB:
-            yield self._cut(bytes(self._buffer))
-        draft.pieces.append((self._number, len(self._buffer), len(data)))
-        if len(data) == BLOB:
-            yield self._cut(data)  # most bytes of a first push: not copied
-            return
-        self._buffer += data
-        if len(self._buffer) >= BLOB:
-            yield self._cut(bytes(self._buffer))
+        if self._filled + len(data) > BLOB:
+            yield self._cut()
+        draft.pieces.append((self._number, self._filled, len(data)))
+        self._filling.append(data)
+        self._filled += len(data)
+        if self._filled >= BLOB:
+            yield self._cut()
 
-    def _cut(self, plain: bytes) -> Cut:
-        cut = Cut(self._number, plain)
+    def _cut(self) -> Cut:
+        cut = Cut(self._number, b"".join(self._filling))  # a single piece, as most are in a first push, is not copied
         self._number += 1
-        self._buffer.clear()
+        self._filling, self._filled = [], 0
         return cut
 
-    def _finish(self, draft: Draft, size: int, sha256: str) -> None:
-        local = draft.item.local
-        if local is not None:
-            draft.record = Record(
-                path=draft.item.path,
-                kind=Kind.FILE,
-                device=self._site.me,
-                seq=self._seq,
-                vector=draft.vector,
-                size=size,
-                mtime_ns=local.mtime_ns,
-                mode=local.mode,
-                sha256=sha256,
-            )
+    def _finish(self, draft: Draft, local: Local) -> None:
+        draft.record = Record(
+            path=draft.item.path,
+            kind=Kind.FILE,
+            device=self._site.me,
+            seq=self._seq,
+            vector=draft.vector,
+            size=local.size,
+            mtime_ns=local.mtime_ns,
+            mode=local.mode,
+            sha256=local.sha256,
+        )
 
 
 def _worth_looking(item: Item) -> bool:

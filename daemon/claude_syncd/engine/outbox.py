@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from claude_syncd.engine.publish import publish
@@ -12,6 +13,7 @@ from claude_syncd.vault import codec, layout
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from claude_syncd.core.model import LogEntry
     from claude_syncd.engine.site import Site
 
 
@@ -92,15 +94,28 @@ async def send(site: Site, outbox: Outbox) -> list[str]:
         if position is not None and seq <= position.seq:
             await site.off_loop(outbox.drop, seq)
             continue
-        name = layout.log_name(site.me, seq)
-        try:
-            await publish(site.store, name, data)
-        except AlreadyExists as error:
-            raise TwinError(
-                f"log entry {seq} of this device was written by somebody else: its id lives twice",
-                hint="this device takes a new id by itself; was its disk or state folder cloned?",
-            ) from error
-        opened = await site.off_loop(codec.open_log, site.keys, name, data)
+        await _put(site, seq, data)
+        opened = await site.off_loop(codec.open_log, site.keys, layout.log_name(site.me, seq), data)
         paths += await site.off_loop(site.state.integrate, opened.entry, opened.sha256)
         await site.off_loop(outbox.drop, seq)
     return paths
+
+
+async def send_new(site: Site, outbox: Outbox, entry: LogEntry, data: bytes) -> None:
+    """Publish the next log entry, `data` its sealed bytes, and integrate it; nothing else waits in the outbox. Raises
+    TwinError, StoreError.
+    """
+    await site.off_loop(outbox.put, entry.seq, data)
+    await _put(site, entry.seq, data)
+    await site.off_loop(site.state.integrate, entry, sha256(data).hexdigest())
+    await site.off_loop(outbox.drop, entry.seq)
+
+
+async def _put(site: Site, seq: int, data: bytes) -> None:
+    try:
+        await publish(site.store, layout.log_name(site.me, seq), data)
+    except AlreadyExists as error:
+        raise TwinError(
+            f"log entry {seq} of this device was written by somebody else: its id lives twice",
+            hint="this device takes a new id by itself; was its disk or state folder cloned?",
+        ) from error

@@ -13,7 +13,7 @@ from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Re
 from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.feed import Draft, Feeder
-from claude_syncd.engine.outbox import send, send_left
+from claude_syncd.engine.outbox import send_left, send_new
 from claude_syncd.local.state import Staged, Tracked
 from claude_syncd.tasks import together
 from claude_syncd.vault import codec, layout
@@ -105,8 +105,7 @@ async def _push_batch(site: Site, outbox: Outbox, items: list[Item], done: Pushe
         entry = _entry(site, positions, records)
         await site.off_loop(site.state.check, entry)
         data = await writer.entry(entry)
-    await site.off_loop(outbox.put, seq, data)
-    await send(site, outbox)
+    await send_new(site, outbox, entry, data)
     await site.off_loop(_settle, site, items, feeder.drafts, records, seq)
     done.uploaded += sum(d.record is not None for d in feeder.drafts)
     done.deleted += sum(i.outcome.action is Action.DELETE for i in items)
@@ -130,8 +129,7 @@ async def publish(site: Site, outbox: Outbox, writer: Writer, records: list[Publ
     """Write the next log entry, with `records` and what the finished `writer` holds. Raises StoreError, FormatError."""
     entry = _entry(site, await site.off_loop(site.state.positions), records)
     await site.off_loop(site.state.check, entry)
-    await site.off_loop(outbox.put, entry.seq, await writer.entry(entry))
-    await send(site, outbox)
+    await send_new(site, outbox, entry, await writer.entry(entry))
 
 
 async def say_seen(site: Site, outbox: Outbox) -> None:
@@ -139,9 +137,7 @@ async def say_seen(site: Site, outbox: Outbox) -> None:
     if await send_left(site, outbox):
         return  # that one has said it
     entry = _entry(site, await site.off_loop(site.state.positions), [])
-    data = await site.off_loop(codec.encode_log, site.keys, entry, [])
-    await site.off_loop(outbox.put, entry.seq, data)
-    await send(site, outbox)
+    await send_new(site, outbox, entry, await site.off_loop(codec.encode_log, site.keys, entry, []))
 
 
 def _standing_alone(site: Site, records: list[Published]) -> list[Published]:
@@ -357,9 +353,8 @@ def _settle(site: Site, items: list[Item], drafts: list[Draft], records: list[Pu
             vector = join(item.outcome.vector, item.own, {site.me: seq})
             tracked.append((item.path, Tracked(base=Base(kind=Kind.TOMBSTONE, vector=vector))))
     # Another device's version that this one does not cover may be what belongs here now: it is decided again.
-    contested = {
-        path for path, known in state.known([path for path, _ in tracked]).items() if len(heads(known.newest)) > 1
-    }
+    shared = state.shared([path for path, _ in tracked], site.me)
+    contested = {path for path, known in state.known(shared).items() if len(heads(known.newest)) > 1}
     state.track([t for t in tracked if t[0] not in contested])
     state.track([t for t in tracked if t[0] in contested], finished=False)
     state.unstage()

@@ -108,7 +108,7 @@ class Applier:
                         f"cannot write {self.root / path}: a folder of that path is a link or a file",
                         hint="replace the link by a real folder, or leave that part out of the sync",
                     ) from error
-                return Staged(self.root, path, folder_fd)
+                return Staged(self.root, path, parts, folder_fd)
         except SyncError as error:
             return error
 

@@ -114,10 +114,15 @@ def open_file(root_fd: int, parts: tuple[str, ...]) -> int:
     """
     folder_fd = open_folder(root_fd, parts[:-1])
     try:
-        # O_NONBLOCK: opening a fifo that someone put there must not wait for a writer.
-        file_fd = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
+        return open_name(folder_fd, parts[-1])
     finally:
         os.close(folder_fd)
+
+
+def open_name(folder_fd: int, name: str) -> int:
+    """As `open_file`, of what is right in the open folder."""
+    # O_NONBLOCK: opening a fifo that someone put there must not wait for a writer.
+    file_fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
     if not stat.S_ISREG(os.fstat(file_fd).st_mode):
         os.close(file_fd)
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

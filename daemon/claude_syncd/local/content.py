@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Protocol, Self
 from claude_syncd.core.model import Kind, Local
 from claude_syncd.errors import Changed
 from claude_syncd.local.beneath import identity_of
-from claude_syncd.local.reading import BytesRead, complete_size, open_for_read, read_chunks
+from claude_syncd.local.reading import BytesRead, Opener, complete_size, open_for_read, read_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from claude_syncd.core.model import Base, Identity
@@ -155,14 +156,28 @@ class Contents:
         if sha.hexdigest() != sha256:
             raise Changed(f"{path} changed while it was read")
 
-    def stream(self, path: str, *, now_ns: int, lines: bool = False, settled: bool = False) -> Stream:
+    def opener(self) -> Opener:
+        """Opens the files of this tree for `stream`, many of them one after another."""
+        return Opener(self.root, self._follow)
+
+    def stream(
+        self, path: str, *, now_ns: int, lines: bool = False, settled: bool = False, opener: Opener | None = None
+    ) -> Stream:
         """The content of a file that nothing is known of, hashed while it is read; the words are those of `observe`."""
-        return Stream(self._streamed, path, now_ns=now_ns, lines=lines, settled=settled)
+        opened = opener.opened(path) if opener is not None else open_for_read(self.root, path, self._follow)
+        return Stream(self._streamed, path, opened, now_ns=now_ns, lines=lines, settled=settled)
 
     def _streamed(
-        self, path: str, seen: list[Observation], *, now_ns: int, lines: bool, settled: bool
+        self,
+        path: str,
+        opened: AbstractContextManager[int],
+        seen: list[Observation],
+        *,
+        now_ns: int,
+        lines: bool,
+        settled: bool,
     ) -> Iterator[bytes]:
-        with open_for_read(self.root, path, self._follow) as file_fd:
+        with opened as file_fd:
             status = os.fstat(file_fd)
             before = identity_of(status)
             size = complete_size(file_fd, before.size, self.bytes_read) if lines and not settled else before.size
@@ -291,13 +306,14 @@ class Stream:
         self,
         read: Callable[..., Iterator[bytes]],
         path: str,
+        opened: AbstractContextManager[int],
         *,
         now_ns: int,
         lines: bool,
         settled: bool,
     ) -> None:
         self._seen: list[Observation] = []
-        self._chunks = read(path, self._seen, now_ns=now_ns, lines=lines, settled=settled)
+        self._chunks = read(path, opened, self._seen, now_ns=now_ns, lines=lines, settled=settled)
 
     def __iter__(self) -> Iterator[bytes]:
         return self._chunks

@@ -6,11 +6,11 @@ Nothing here writes. All reads go through `open_for_read`, which never passes th
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Self
 
 from claude_syncd.errors import Changed
-from claude_syncd.local.beneath import open_file, opened_root, parts_of
+from claude_syncd.local.beneath import OpenFolders, open_file, open_name, opened_root, parts_of
 from claude_syncd.local.links import Allowed, Where
 from claude_syncd.local.refusal import refused
 
@@ -53,6 +53,43 @@ def open_for_read(root: Path, path: str, follow: tuple[Path, ...] = ()) -> Itera
             yield file_fd
         finally:
             os.close(file_fd)
+
+
+class Opener:
+    """`open_for_read` for many files of one tree, best sorted: each folder is opened once. Leave its block in the end.
+
+    Not for several threads at once. A folder that is moved away meanwhile is read where it is now.
+    """
+
+    def __init__(self, root: Path, follow: tuple[Path, ...] = ()) -> None:
+        self._root, self._follow = root, follow
+        self._open = ExitStack()
+        self._folders: OpenFolders | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._folders = None
+        self._open.close()
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[int]:
+        """See `open_for_read`."""
+        with refused("read", self._root, path):
+            if self._folders is None:
+                self._folders = self._open.enter_context(OpenFolders(self._open.enter_context(opened_root(self._root))))
+            parts = parts_of(path)
+            try:
+                file_fd = open_name(self._folders.at(parts[:-1]), parts[-1])
+            except FileNotFoundError:
+                raise
+            except OSError:
+                file_fd = _open(self._root, path, self._follow)  # there is a link in it
+            try:
+                yield file_fd
+            finally:
+                os.close(file_fd)
 
 
 def _open(root: Path, path: str, follow: tuple[Path, ...]) -> int:

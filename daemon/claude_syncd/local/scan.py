@@ -210,9 +210,11 @@ class Walk:
             if name.startswith(STAGED_PREFIX) or unfit_name(name) is not None:
                 return None
             here = "/".join(parts[:depth])
+            is_link = False
             try:
                 status = os.lstat(f"{where.real}/{name}")
-                if stat.S_ISLNK(status.st_mode):
+                is_link = stat.S_ISLNK(status.st_mode)
+                if is_link:
                     status = os.stat(f"{where.real}/{name}")  # noqa: PTH116 (paths are strings here, for speed)
                     jumped = self.allowed.jump(where, name)
                     if jumped is None:
@@ -222,7 +224,7 @@ class Walk:
                 else:
                     target = where.into(name)
             except (FileNotFoundError, NotADirectoryError):
-                if os.path.islink(f"{where.real}/{name}"):  # noqa: PTH114 (as above)
+                if is_link:
                     self._blind(here, f"the link {here} leads nowhere")
                 return None
             except OSError as error:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _NO_COPY = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
 
+_EARLY = 8
+"""So many pieces (1 MiB at the most) of a file may be written before those that come before them."""
+
 _LATEST_NS = 2**63 - 1  # of the year 2262; a time from a vault may be anything
 
 
@@ -43,14 +46,15 @@ class Staged:
     Not for several threads at once. Methods raise LocalError.
     """
 
-    def __init__(self, root: Path, path: str, folder_fd: int) -> None:
-        """Create it in the open folder of its target. Raises OSError."""
+    def __init__(self, root: Path, path: str, parts: tuple[str, ...], folder_fd: int) -> None:
+        """Create it in the open folder of its target; `parts`: those of `path`. Raises OSError."""
         self.path = path
         self.name = staged_name()
-        self.parts = parts_of(path)
+        self.parts = parts
         self._root = root
         self._hash = hashlib.sha256()
-        self._hashed: int | None = 0  # so far everything was written in order; None: it was not
+        self._hashed: int | None = 0  # so far it is hashed; None: it has to be read again for that
+        self._early: dict[int, bytes] = {}  # written, and hashed as soon as what is before it is
         self._whole = False
         self._gone = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -60,17 +64,29 @@ class Staged:
     def write_at(self, offset: int, data: bytes) -> None:
         """Write `data` at `offset`, in any order."""
         fd = self._open_fd()
-        if self._hashed == offset:
-            self._hash.update(data)
-            self._hashed += len(data)
-        else:
-            self._hashed = None
+        self._take_in(offset, data)
         with refused("write", self._root, self.path):
             view = memoryview(data)
             while view:
                 written = os.pwrite(fd, view, offset)
                 offset += written
                 view = view[written:]
+
+    def _take_in(self, offset: int, data: bytes) -> None:
+        """Hash what is written in order, or nearly so."""
+        if self._hashed is None:
+            return
+        if offset < self._hashed or offset in self._early or len(self._early) >= _EARLY:
+            self._read_again()
+            return
+        self._early[offset] = data
+        while (following := self._early.pop(self._hashed, None)) is not None:
+            self._hash.update(following)
+            self._hashed += len(following)
+
+    def _read_again(self) -> None:
+        self._hashed = None
+        self._early.clear()
 
     def copy_prefix(self, source: str, length: int, *, root: Path | None = None) -> None:
         """Begin with the first `length` bytes of the file `source` of this tree, or of `root`.
@@ -80,7 +96,7 @@ class Staged:
         Raises Changed when that file is gone or shorter.
         """
         fd = self._open_fd()
-        self._hashed = None
+        self._read_again()
         source_root = root or self._root
         with refused("read", source_root, source):
             with opened_root(source_root) as root_fd:
@@ -109,7 +125,8 @@ class Staged:
 
     def write_again(self) -> None:
         """What was written turned out to be wrong: take more."""
-        self._whole, self._hashed = False, None
+        self._whole = False
+        self._read_again()
 
     def finish(self, mtime_ns: int, mode: int, *, durable: bool) -> Identity:
         """Give it its time and permission bits, and close it; `durable`: bring it to the disk first. Raises OSError."""

@@ -85,19 +85,20 @@ class State(Versions, Outgoing):
                     hint="the store was rolled back or its objects were exchanged; nothing was applied",
                 )
             resolved = self._resolved(db, entry)
+            rows = []
             for published, slices in zip(entry.records, resolved, strict=True):
                 r = published.record
                 if seq:  # before its first entry a device has no version that could be superseded
                     self.supersede(db, r, published.extends, self.lived)
                 self.forget_covered(db, r)
-                db.execute(
-                    "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+                rows.append(
                     (
                         *(r.path, r.device, r.seq, str(r.kind), msgspec.json.encode(r.vector)),
                         *(r.size, r.mtime_ns, r.mode, r.sha256, self.pack_slices(db, slices), self.lived),
-                    ),
+                    )
                 )
-                db.execute("INSERT OR IGNORE INTO todo VALUES(?)", (r.path,))
+            db.executemany("INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?,?,?)", rows)
+            db.executemany("INSERT OR IGNORE INTO todo VALUES(?)", (row[:1] for row in rows))
             self.note_entry(db, entry)
             self.move_on(db, entry, sha256, news=bool(entry.records))
         return [published.record.path for published in entry.records]
@@ -149,6 +150,16 @@ class State(Versions, Outgoing):
             if path in found:
                 found[path].forgotten = vector
         return found
+
+    def shared(self, paths: Sequence[str], me: str) -> list[str]:
+        """Those of `paths` that devices other than `me` have records of, too."""
+        found: set[str] = set()
+        for first in range(0, len(paths), _AT_ONCE):
+            some = paths[first : first + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT path FROM records WHERE path IN ({marks}) AND device<>?"  # noqa: S608 - only marks
+            found.update(str(row[0]) for row in self.rows(query, (*some, me)))
+        return list(found)
 
     def paths(self, under: str = "") -> list[str]:
         """Every path that any device has a record of, sorted; `under` limits to those that begin with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from claude_syncd.errors import FormatError, IntegrityError
@@ -99,9 +100,9 @@ class Reader:
     async def blobs(self, wants: Mapping[str, Collection[int]], take: Callable[[str, int, bytes], None]) -> None:
         """Open every wanted blob and hand (object, blob number, plaintext) to `take`, in the worker's thread.
 
-        Two halves of an object come side by side, each in order, and so do several objects. Ciphertext in flight is
-        bounded to about three packs, plaintext to one blob for each worker. The first error ends it; when this
-        returns or raises, `take` is not called any more.
+        An object's blobs come nearly in order, two lanes of a few blobs side by side, and so do several objects.
+        Ciphertext in flight is bounded to about three packs, plaintext to one blob for each worker. The first error
+        ends it; when this returns or raises, `take` is not called any more.
         """
         todo = deque((name, sorted(set(numbers))) for name, numbers in wants.items() if numbers)
 
@@ -176,13 +177,13 @@ class Reader:
         """Hand over blobs whose ciphertext is in `data`, the object's bytes from `start` on."""
         _check(name, numbers, blobs)
 
-        async def lane(mine: Sequence[int]) -> None:
-            for first in range(0, len(mine), _AT_ONCE):
-                some = mine[first : first + _AT_ONCE]
+        remaining = iter(numbers)
+
+        async def lane() -> None:
+            while some := list(islice(remaining, _AT_ONCE)):
                 await self._run(_open_blobs, self._keys, name, some, blobs, data, start, take)
 
-        middle = (len(numbers) + 1) // 2
-        await together(lane(numbers[:middle]), lane(numbers[middle:]))
+        await together(lane(), lane())
 
     def _remember(self, name: str, blobs: tuple[codec.BlobInfo, ...]) -> None:
         self._indexes[name] = blobs
