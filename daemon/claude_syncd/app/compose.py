@@ -43,8 +43,10 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 
-WORKERS = min(4, max(2, os.cpu_count() or 2))
-"""Threads for blocking work. More of them than cores only take the interpreter's lock from each other."""
+WORKERS = min(4, max(2, os.cpu_count() or 2) + 1)
+"""Threads for blocking work: one more than cores, since one often waits for the disk. Still more of them only take the
+interpreter's lock from each other.
+"""
 _AT_REST = "at_rest"
 
 

@@ -165,6 +165,30 @@ def test_rewriting_what_was_hashed_is_noticed(applier: Applier) -> None:
     staged.discard()
 
 
+def test_pieces_that_come_early_are_hashed_without_being_read_again(
+    applier: Applier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [os.urandom(1000) for _ in range(9)]
+    staged = applier.stage("f")
+    for number in (1, 2, 5, 0, 4, 3, 8, 6, 7):
+        staged.write_at(1000 * number, pieces[number])
+    monkeypatch.setattr("claude_syncd.local.stage.read_chunks", None)
+    assert staged.sha256() == hashlib.sha256(b"".join(pieces)).hexdigest()
+    staged.discard()
+
+
+@pytest.mark.parametrize("order", [[*range(1, 20), 0], [2, 0, 2, 1], [0, 2, 1, 1], [3, 1, 0]])
+def test_what_comes_too_early_or_twice_or_never_is_read_for_its_hash(
+    applier: Applier, tree: Path, order: list[int]
+) -> None:
+    staged = applier.stage("f")
+    for number in order:
+        staged.write_at(1000 * number, b"%d" % (number % 10) * 1000)
+    found = staged.sha256()
+    applier.commit([Commit(staged, WHEN, 0o600, None)])
+    assert found == hashlib.sha256((tree / "f").read_bytes()).hexdigest()
+
+
 def test_beginning_with_a_prefix_of_another_file(applier: Applier, tree: Path, tmp_path: Path) -> None:
     data = os.urandom(3_000_000)
     (tree / "old").write_bytes(data)

@@ -127,6 +127,15 @@ def test_content_that_is_in_the_area_is_found_by_its_hash(tmp_path: Path) -> Non
         assert state.sizes(ANN) == {10}
 
 
+def test_what_other_devices_have_too(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        mine = [Published(record=record(f"tree/{n}", 1), slices=slices(10)) for n in range(1200)]
+        state.integrate(entry(1, *mine), "h1")
+        paths = [f"tree/{n}" for n in range(1200)]
+        assert state.shared(paths, ANN) == []
+        assert sorted(state.shared(paths, BOB)) == sorted(paths)
+
+
 def test_staged_contents_are_kept_until_their_entry_is_up(tmp_path: Path) -> None:
     staged = Staged(path="tree/a", identity=Identity(1, 2, 3, 4, 5), size=3, sha256=SHA, slices=slices(3))
     with State(tmp_path / "state.db") as state:
