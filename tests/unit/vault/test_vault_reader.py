@@ -183,12 +183,16 @@ async def test_at_most_three_packs_are_in_flight(
 ) -> None:
     names = [put_pack(memory, keys, noise(16, 2000 + n)) for n in range(9)]
     active: list[int] = [0, 0]
+    three = asyncio.Event()
 
     class Watching(Counting):
         async def get(self, name: str, span: Span | None = None) -> bytes:
             active[0] += 1
             active[1] = max(active)
-            for _ in range(100):
+            if active[0] == 3:
+                three.set()
+            await three.wait()  # however long a thread takes to have the next one begun
+            for _ in range(100):  # a fourth one would come now
                 await asyncio.sleep(0)
             active[0] -= 1
             return await super().get(name, span)
