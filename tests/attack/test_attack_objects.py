@@ -292,7 +292,7 @@ def test_an_authentic_but_malformed_index_is_refused(index: bytes) -> None:
 def test_blobs_that_do_not_tile_are_refused(blobs: list[object]) -> None:
     # One byte lies between the header and the index, so only [[8, 1, ...]] is right.
     one = [codec.Sealed(b"x", "ab" * 32, 1)]
-    assert len(codec.open_log(KEYS, LOG, forge(log_index(blobs=[[8, 1, "ab" * 32, 1]]), one)).blobs) == 1
+    assert len(codec.open_blobs(KEYS, LOG, forge(log_index(blobs=[[8, 1, "ab" * 32, 1]]), one))) == 1
     for name, index in ((LOG, log_index(blobs=blobs)), (PACK, json.dumps({"blobs": blobs}).encode())):
         with pytest.raises(FormatError, match=name):
             codec.open_blobs(KEYS, name, forge(index, one, name))

@@ -7,7 +7,7 @@ import json
 import os
 import resource
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -143,7 +143,7 @@ def _site(places: Places, settings: Settings, opened: Opened, keys: VaultKeys, s
             store=opened.store,
             counter=opened.counter,
             keys=keys,
-            reader=Reader(opened.store, keys, pool, parallel=settings.limits.parallel),
+            reader=_reader(opened, keys, pool, settings.limits.parallel),
             rules=rules,
             paths=PathMap(rules=rules, state=state, homes=_homes(places), tree=places.tree),
             appliers={
@@ -181,6 +181,13 @@ def tidied(site: Site) -> Iterator[None]:
     expire_trash(site)
     yield  # an error passes by the next line on purpose: what it left behind is looked for at the next start
     site.state.set_meta(_AT_REST, "yes")
+
+
+def _reader(opened: Opened, keys: VaultKeys, pool: Executor, parallel: int) -> Reader:
+    """What reads the vault; where one store of a mirror has damaged an object, from another."""
+    if opened.mirror is None:
+        return Reader(opened.store, keys, pool, parallel=parallel)
+    return Reader(opened.store, keys, pool, parallel=parallel, doubt=opened.mirror.doubt)
 
 
 def _homes(places: Places) -> tuple[str, ...]:

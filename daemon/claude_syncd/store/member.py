@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from claude_syncd.errors import StoreError
     from claude_syncd.store.base import Store
 
 MAX_NAMES: Final = 1_000_000
 _TOLD: Final = 3
+_GAVE: Final = 1024  # more objects than anybody reads at once
 _SEE: Final = "see docs/operations.md, More than one store"
 
 StateWord = Literal["ok", "behind", "unreachable", "disagrees"]
@@ -65,7 +67,8 @@ class Member:
 
     `down`: the error that it last answered with; None while it is up. `missed`, `furthest`: see Remembered.
     `lacking`: immutable objects that it is known not to have. `odd`: what it serves that can't be, a sentence each.
-    `foreign`: it holds another vault, and is left alone. `owed`: bytes under way to it that nobody waits for.
+    `doubted`: objects of which it gave what is not authentic. `foreign`: it holds another vault, and is
+    left alone. `owed`: bytes under way to it that nobody waits for.
     """
 
     store: Store
@@ -74,6 +77,7 @@ class Member:
     down: StoreError | None = None
     lacking: set[str] = field(default_factory=set)
     odd: dict[str, str] = field(default_factory=dict)
+    doubted: set[str] = field(default_factory=set)
     foreign: bool = False
     owed: int = 0
     known: bool = False
@@ -106,6 +110,36 @@ class Member:
             state = "behind" if behind and last.state == "ok" else last.state
             return Standing(self.address, state, behind, last.problem, last.hint)
         return Standing(self.address, "behind" if behind else "ok", behind)
+
+
+class Givers:
+    """Who gave which object last, so that who gave one that is not authentic is known when that is found out."""
+
+    def __init__(self) -> None:
+        self._gave: OrderedDict[str, Member] = OrderedDict()
+
+    def note(self, name: str, member: Member) -> None:
+        """It gave the object `name` just now."""
+        self._gave[name] = member
+        self._gave.move_to_end(name)
+        while len(self._gave) > _GAVE:
+            self._gave.popitem(last=False)
+
+    def doubt(self, name: str, members: Sequence[Member]) -> bool:
+        """What came of this object last is not authentic: who gave it has that in its standing, and is to be asked
+        last for it from now on. Whether another of `members` may have the object.
+        """
+        giver = self._gave.pop(name, None)
+        if giver is None:
+            return False
+        again = name in giver.doubted
+        giver.doubted.add(name)
+        giver.odd[name] = f"its {name} is damaged"
+        if not again and any(name not in one.doubted | one.missed.keys() for one in members):
+            return True
+        for one in members:
+            one.doubted.discard(name)  # the next time all are asked anew: one may be mended meanwhile
+        return False
 
 
 def log_place(name: str) -> tuple[str, int] | None:

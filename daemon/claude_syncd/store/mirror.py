@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from claude_syncd.errors import AlreadyExists, ObjectMissing, StoreError, StoreUnavailable, SyncError
-from claude_syncd.store.member import Member, Standing, members_of, notes_of
+from claude_syncd.store.member import Givers, Member, Standing, members_of, notes_of
 from claude_syncd.store.mirror_plan import is_mutable
 from claude_syncd.store.names import check_size, name_parts, prefix_parts
+from claude_syncd.tasks import drop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,6 +54,7 @@ class Mirrored:
         self._farewell = farewell
         self._late: dict[_Task, tuple[Member, str]] = {}
         self._following: set[asyncio.Task[None]] = set()
+        self._givers = Givers()
 
     @property
     def address(self) -> str:
@@ -82,7 +84,7 @@ class Mirrored:
         guessed = name.startswith("roster/") or "/log/" in name
         stale = [member for member in self._usable() if name in member.missed]
         sure = [member for member in self._usable() if name not in member.missed]
-        order = sorted(sure, key=lambda member: name in member.lacking)
+        order = sorted(sure, key=lambda member: (name in member.doubted, name in member.lacking))
         up = [member for member in order if member.down is None]
         asked = up if up and guessed else [*up, *(member for member in order if member.down is not None)]
         try:
@@ -94,7 +96,12 @@ class Mirrored:
                 raise
             member, data = await self._first(stale, name, span, believed=guessed)
         member.reaches(name)
+        self._givers.note(name, member)
         return data
+
+    def doubt(self, name: str) -> bool:
+        """What `get` gave of this object last is not authentic; whether another member may have it. See Givers."""
+        return self._givers.doubt(name, self._usable())
 
     async def list(self, prefix: str) -> Iterable[ObjectInfo]:
         """See Store: whatever is in one of the members that are in reach."""
@@ -168,7 +175,7 @@ class Mirrored:
                     else:
                         self.answered(member)
         finally:
-            await _drop(running)
+            await drop(running)
         if not found:
             raise errors[0] if errors else StoreUnavailable("no store is in reach")
         return found
@@ -234,7 +241,7 @@ class Mirrored:
                         self.answered(member)
                         return member, data
         finally:
-            await _drop(running)
+            await drop(running)
         if missing is not None and (believed or not errors):
             raise missing
         raise errors[0] if errors else StoreUnavailable("no store is left that holds this vault")
@@ -267,9 +274,9 @@ class Mirrored:
                 if any(isinstance(outcome, AlreadyExists) for outcome in outcomes):
                     break
         except BaseException:
-            await _drop(running)
+            await drop(running)
             raise
-        await _drop(running)
+        await drop(running)
         taken = [error for error in errors if isinstance(error, AlreadyExists)]
         if taken:
             self.wanted.set()  # the others may lack what is there
@@ -389,11 +396,3 @@ class Mirrored:
 
 async def _listed(store: Store, prefix: str) -> list[ObjectInfo]:
     return list(await store.list(prefix))
-
-
-async def _drop(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """End what nobody wants any more."""
-    tasks = list(tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

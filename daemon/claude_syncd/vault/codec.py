@@ -103,8 +103,12 @@ def encode_checkpoint(
 
 
 def open_log(keys: VaultKeys, name: str, data: bytes) -> OpenedLog:
-    """Verify and decode the log entry `name`."""
+    """Verify and decode the log entry `name`, its blobs' ciphertext as well: the hash of all of it is what the next
+    entry is held against.
+    """
     entry, blobs = index.read_log(name, _open(keys, name, data, layout.Type.LOG))
+    for number, info in enumerate(blobs):
+        _verify(f"blob {number} of {name}", info, data[info.offset : info.offset + info.length])
     return OpenedLog(entry, blobs, sha256(data).hexdigest())
 
 
@@ -140,14 +144,18 @@ def open_index(keys: VaultKeys, name: str, tail: bytes) -> tuple[BlobInfo, ...]:
 def open_blob(keys: VaultKeys, name: str, number: int, info: BlobInfo, sealed: bytes) -> bytes:
     """Verify a blob's ciphertext against its index row and return its plaintext."""
     what = f"blob {number} of {name}"
-    if len(sealed) != info.length:
-        raise IntegrityError(f"{what} is truncated: {len(sealed)} of {info.length} bytes")
-    if sha256(sealed).hexdigest() != info.sha256:
-        raise IntegrityError(f"{what} was altered: its SHA-256 is not the one in the index")
+    _verify(what, info, sealed)
     plain = seal.unseal(keys.at(info.epoch), sealed, info.plain, what)
     if len(plain) != info.plain:
         raise FormatError(f"{what} holds {len(plain)} bytes where its index says {info.plain}")
     return plain
+
+
+def _verify(what: str, info: BlobInfo, sealed: bytes) -> None:
+    if len(sealed) != info.length:
+        raise IntegrityError(f"{what} is truncated: {len(sealed)} of {info.length} bytes")
+    if sha256(sealed).hexdigest() != info.sha256:
+        raise IntegrityError(f"{what} was altered: its SHA-256 is not the one in the index")
 
 
 def _open(keys: VaultKeys, name: str, data: bytes, kind: layout.Type) -> frame.Frame:

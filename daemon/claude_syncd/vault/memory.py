@@ -53,7 +53,7 @@ class ByteCache:
 
     def put(self, name: str, data: bytes) -> None:
         """Keep `data`, dropping what was not used for longest."""
-        self._held -= len(self._items.pop(name, b""))
+        self.drop(name)
         if len(data) > self._limit:
             return
         self._items[name] = data
@@ -61,6 +61,10 @@ class ByteCache:
         while self._held > self._limit:
             _, dropped = self._items.popitem(last=False)
             self._held -= len(dropped)
+
+    def drop(self, name: str) -> None:
+        """Keep it no longer."""
+        self._held -= len(self._items.pop(name, b""))
 
     def get(self, name: str) -> bytes | None:
         """The object's bytes if it is still here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
@@ -41,20 +41,35 @@ Take = Callable[[str, int, bytes], None]
 """Takes a blob: object, number, plaintext."""
 
 
+def _no_other_copy(_name: str) -> bool:
+    return False
+
+
 class Reader:
     """Reads one vault. Everything it returns is verified; errors name the object.
 
-    IntegrityError and FormatError say what was wrong with an object, ObjectMissing that it is not there.
+    IntegrityError and FormatError say what was wrong with an object, ObjectMissing that it is not there. An object that
+    is not authentic is read anew as long as the store may have another copy of it.
     """
 
     def __init__(
-        self, store: Store, keys: VaultKeys, executor: Executor, *, parallel: int = 8, cache_bytes: int = 16 << 20
+        self,
+        store: Store,
+        keys: VaultKeys,
+        executor: Executor,
+        *,
+        parallel: int = 8,
+        cache_bytes: int = 16 << 20,
+        doubt: Callable[[str], bool] = _no_other_copy,
     ) -> None:
-        """`parallel`: objects fetched at once; `cache_bytes`: log entries kept for their blobs' sake."""
+        """`parallel`: objects fetched at once; `cache_bytes`: log entries kept for their blobs' sake; `doubt`: told
+        the name of an object that is not authentic, says whether the store will give another copy (see Mirrored).
+        """
         self._store = store
         self._keys = keys
         self._executor = executor
         self._parallel = parallel
+        self._doubt = doubt
         self._memory = Budget(_MEMORY)
         self._objects = ByteCache(cache_bytes)
         self._packs: ByteCache | None = None
@@ -63,22 +78,34 @@ class Reader:
     async def log_entry(self, device: str, seq: int) -> codec.OpenedLog:
         """Fetch a log entry. Its blobs can then be read without fetching it again, while the cache holds it."""
         name = layout.log_name(device, seq)
-        data = await self._store.get(name)
-        opened = await self._run(codec.open_log, self._keys, name, data)
-        if opened.blobs:
-            self._objects.put(name, data)
-            self._remember(name, opened.blobs)
-        return opened
+
+        async def read() -> codec.OpenedLog:
+            data = await self._store.get(name)
+            opened = await self._run(codec.open_log, self._keys, name, data)
+            if opened.blobs:
+                self._objects.put(name, data)
+                self._remember(name, opened.blobs)
+            return opened
+
+        return await self._authentic(name, read)
 
     async def checkpoint(self, device: str, seq: int) -> codec.OpenedCheckpoint:
         """Fetch a checkpoint."""
         name = layout.checkpoint_name(device, seq)
-        return await self._run(codec.open_checkpoint, self._keys, name, await self._store.get(name))
+
+        async def read() -> codec.OpenedCheckpoint:
+            return await self._run(codec.open_checkpoint, self._keys, name, await self._store.get(name))
+
+        return await self._authentic(name, read)
 
     async def roster(self, number: int) -> RosterEntry:
         """Fetch a roster entry."""
         name = layout.roster_name(number)
-        return await self._run(codec.open_roster, self._keys, name, await self._store.get(name))
+
+        async def read() -> RosterEntry:
+            return await self._run(codec.open_roster, self._keys, name, await self._store.get(name))
+
+        return await self._authentic(name, read)
 
     async def roster_numbers(self) -> tuple[int, ...]:
         """The numbers of the roster entries that are there, ascending. One LIST."""
@@ -95,7 +122,12 @@ class Reader:
 
     async def plain_sizes(self, pack: str) -> tuple[int, ...]:
         """How many bytes of plaintext each blob of a pack holds, by its index. One or two GETs of its end."""
-        return tuple(blob.plain for blob in self._indexes.get(pack) or (await self._index(pack))[1])
+
+        async def read() -> tuple[codec.BlobInfo, ...]:
+            return self._indexes.get(pack) or (await self._index(pack))[1]
+
+        blobs = await self._authentic(pack, read)
+        return tuple(blob.plain for blob in blobs)
 
     async def blobs(self, wants: Mapping[str, Collection[int]], take: Callable[[str, int, bytes], None]) -> None:
         """Open every wanted blob and hand (object, blob number, plaintext) to `take`, in the worker's thread.
@@ -108,7 +140,7 @@ class Reader:
 
         async def work() -> None:
             while todo:
-                await self._fetch(*todo.popleft(), take)
+                await self._hand_over(*todo.popleft(), take)
 
         await together(*(work() for _ in range(min(self._parallel, len(todo)))))
 
@@ -120,6 +152,31 @@ class Reader:
             yield
         finally:
             self._packs = None
+
+    async def _authentic(self, name: str, read: Callable[[], Awaitable[_T]]) -> _T:
+        while True:
+            try:
+                return await read()
+            except IntegrityError:
+                for cache in (self._objects, self._packs):
+                    if cache is not None:
+                        cache.drop(name)
+                self._indexes.pop(name, None)
+                if not self._doubt(name):
+                    raise
+
+    async def _hand_over(self, name: str, numbers: list[int], take: Take) -> None:
+        """Hand over the wanted blobs of one object, each once, from as many copies of it as that takes."""
+        taken: set[int] = set()
+
+        def take_once(_: str, number: int, plain: bytes) -> None:
+            taken.add(number)
+            take(name, number, plain)
+
+        async def read() -> None:
+            await self._fetch(name, [number for number in numbers if number not in taken], take_once)
+
+        await self._authentic(name, read)
 
     async def _fetch(self, name: str, numbers: list[int], take: Take) -> None:
         """Hand over the wanted blobs of one object."""

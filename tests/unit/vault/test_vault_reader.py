@@ -10,18 +10,19 @@ from vault_samples import DEVICE, OTHER, file_record, sample_entry
 from claude_syncd.core.model import Checkpoint, RosterEntry, Slice
 from claude_syncd.errors import FormatError, IntegrityError, ObjectMissing
 from claude_syncd.store.count import Counting
+from claude_syncd.store.memory import MemoryStore
+from claude_syncd.store.mirror import Mirrored
 from claude_syncd.vault import codec, layout
 from claude_syncd.vault.area import Area
 from claude_syncd.vault.memory import Budget, ByteCache
 from claude_syncd.vault.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from concurrent.futures import ThreadPoolExecutor
 
     from claude_syncd.crypto.keys import VaultKeys
     from claude_syncd.store.base import Span
-    from claude_syncd.store.memory import MemoryStore
 
 LOG = layout.log_name(DEVICE, 1)
 
@@ -79,6 +80,14 @@ async def test_an_entry_that_is_not_there_is_missing(reader: Reader) -> None:
         await read(reader, {layout.pack_name(DEVICE, "ab" * 32): [0]})
 
 
+async def test_an_entry_with_a_damaged_blob_is_no_entry(reader: Reader, memory: MemoryStore, keys: VaultKeys) -> None:
+    """Else the hash of the damaged one would be noted, and the next entry, whole as it is, would not follow it."""
+    put_log(memory, keys, [b"one", b"two"])
+    memory.objects[LOG] = damaged(memory.objects[LOG], 20)
+    with pytest.raises(IntegrityError, match="blob 0"):
+        await reader.log_entry(DEVICE, 1)
+
+
 async def test_entries_that_the_cache_can_not_hold_are_fetched_again(
     store: Counting, memory: MemoryStore, keys: VaultKeys, executor: ThreadPoolExecutor
 ) -> None:
@@ -90,6 +99,77 @@ async def test_entries_that_the_cache_can_not_hold_are_fetched_again(
     for name in reversed(names):
         assert await read(reader, {name: [0]}) == {(name, 0): noise(1, 5000)[0]}
     assert (store.snapshot() - before).get == 1
+
+
+@pytest.fixture
+def copies(memory: MemoryStore) -> tuple[MemoryStore, MemoryStore]:
+    return memory, MemoryStore()
+
+
+@pytest.fixture
+async def mirror(copies: tuple[MemoryStore, MemoryStore]) -> AsyncIterator[Mirrored]:
+    made = Mirrored(copies)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def twofold(mirror: Mirrored, keys: VaultKeys, executor: ThreadPoolExecutor) -> Reader:
+    return Reader(mirror, keys, executor, doubt=mirror.doubt)
+
+
+def damaged(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + (data[at:][1:] if at >= 0 else b"")
+
+
+def states(mirror: Mirrored) -> list[str]:
+    return [standing.state for standing in mirror.standing()]
+
+
+@pytest.mark.parametrize("at", [0, 20, -1])
+async def test_an_entry_that_one_store_damaged_comes_from_another(
+    copies: tuple[MemoryStore, MemoryStore], mirror: Mirrored, twofold: Reader, keys: VaultKeys, at: int
+) -> None:
+    put_log(copies[0], keys, [b"one", b"two"])
+    whole = copies[0].objects[LOG]
+    copies[1].objects[LOG] = whole
+    copies[0].objects[LOG] = damaged(whole, at)
+    assert await twofold.log_entry(DEVICE, 1) == codec.open_log(keys, LOG, whole)
+    assert await read(twofold, {LOG: [0, 1]}) == {(LOG, 0): b"one", (LOG, 1): b"two"}
+    assert states(mirror) == ["disagrees", "ok"]
+    assert f"its {LOG} is damaged" in mirror.standing()[0].problem
+
+
+@pytest.mark.parametrize("count", [2, 20])
+async def test_blobs_that_one_store_damaged_come_from_another(
+    copies: tuple[MemoryStore, MemoryStore], mirror: Mirrored, twofold: Reader, keys: VaultKeys, count: int
+) -> None:
+    plains = noise(count, 40_000)
+    name = put_pack(copies[0], keys, plains)
+    whole = copies[0].objects[name]
+    copies[1].objects[name] = whole
+    for at in (100, len(whole) // 2, -1):
+        copies[0].objects[name] = damaged(whole, at)
+        found = await read(twofold, {name: range(count)})
+        assert found == {(name, n): plain for n, plain in enumerate(plains)}
+    assert states(mirror) == ["disagrees", "ok"]
+
+
+async def test_what_all_stores_damaged_is_an_error_until_one_is_mended(
+    copies: tuple[MemoryStore, MemoryStore], mirror: Mirrored, twofold: Reader, keys: VaultKeys
+) -> None:
+    put_log(copies[0], keys, [b"one"])
+    whole = copies[0].objects[LOG]
+    copies[0].objects[LOG] = copies[1].objects[LOG] = damaged(whole, -1)
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match="altered"):
+            await twofold.log_entry(DEVICE, 1)
+    del copies[1].objects[LOG]
+    with pytest.raises(IntegrityError, match="altered"):
+        await twofold.log_entry(DEVICE, 1)
+    assert states(mirror) == ["disagrees", "disagrees"]
+    copies[0].objects[LOG] = whole
+    assert await twofold.log_entry(DEVICE, 1) == codec.open_log(keys, LOG, whole)
 
 
 async def test_a_small_pack_is_one_get(reader: Reader, store: Counting, memory: MemoryStore, keys: VaultKeys) -> None:
