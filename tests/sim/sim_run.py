@@ -204,6 +204,7 @@ async def _run(loop: SimLoop, folder: Path, plan: Plan) -> Result:
     finally:
         for machine in world.machines:
             await machine.stop()
+    world.counts["devices"] = len(world.machines)
     world.counts["requests"] = world.cloud.requests
     world.counts["faults"] = world.cloud.faults
     return Result(world.violations, world.counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,18 +25,22 @@ def judged(seed: int) -> Result:
     return result
 
 
-def steps_from(seed: int, wanted: int) -> int:
-    """Fresh worlds from `seed` on until so many steps are done; how many worlds that took."""
-    done = worlds = 0
+def steps_from(seed: int, wanted: int) -> Counter[str]:
+    """Fresh worlds from `seed` on until so many steps are done; what happened in them."""
+    done, counts = 0, Counter[str]()
     while done < wanted:
-        done += judged(seed + worlds).steps
-        worlds += 1
-    return worlds
+        result = judged(seed + counts["worlds"])
+        done += result.steps
+        counts += result.counts
+        counts["worlds"] += 1
+    counts["steps"] = done
+    print(dict(counts))  # `pytest -rP` shows it
+    return counts
 
 
 @pytest.mark.parametrize("item", range(ITEMS))
 def test_nothing_is_lost_and_all_come_to_rest_alike(item: int) -> None:
-    assert steps_from(FIRST + item * 10**9, 10_000 // ITEMS) > 0
+    assert steps_from(FIRST + item * 10**9, 10_000 // ITEMS)["worlds"] > 0
 
 
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda p: p.stem)
