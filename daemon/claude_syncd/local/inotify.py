@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from watchdog.observers.inotify_c import InotifyEvent, WatchDescriptor
 
-    from claude_syncd.local.watch import Watcher
+    from claude_syncd.local.source import Listener
 
 _I: Final = InotifyConstants
 # Nothing that reading causes (open, close without writing): a scan must not wake up the watcher.
@@ -47,7 +47,7 @@ _LIMITS = {errno.ENOSPC: ("max_user_watches", 524_288), errno.EMFILE: ("max_user
 class FolderByFolder:
     """The Source for Linux. Everything but `start` and `stop` happens in the thread that reads inotify."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Listener) -> None:
         self._watcher = watcher
         self._root = watcher.allowed.roots[0]
         self._lock = threading.RLock()  # held while a folder is added; start and the reader both do that

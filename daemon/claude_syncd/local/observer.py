@@ -21,7 +21,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 
 if TYPE_CHECKING:
-    from claude_syncd.local.watch import Watcher
+    from claude_syncd.local.source import Listener
 
 # Without a filter, opening and closing are events too, and a scan of 4,100 folders overflows its own watch.
 _FILTER: list[type[FileSystemEvent]] = [
@@ -39,7 +39,7 @@ _FILTER: list[type[FileSystemEvent]] = [
 class Recursive(FileSystemEventHandler):
     """The Source for every other system."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Listener) -> None:
         super().__init__()
         self._watcher = watcher
         self._root = watcher.allowed.roots[0]

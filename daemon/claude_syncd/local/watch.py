@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from claude_syncd.local.beneath import STAGED_PREFIX
 from claude_syncd.local.hints import Gathered, Hints
@@ -14,19 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Hints", "Source", "Watcher"]
+    from claude_syncd.local.source import Listener, Source
+
+__all__ = ["Hints", "Watcher"]
 
 _GATHER_SECONDS = 0.05
-
-
-class Source(Protocol):
-    """Where a Watcher's hints come from. It calls `changed`, `folder_changed` and `has_problem` from its own thread."""
-
-    def start(self) -> None:
-        """Begin; returns when all folders that are there are watched."""
-
-    def stop(self) -> None:
-        """End, and wait for its threads."""
 
 
 class Watcher:
@@ -43,7 +35,7 @@ class Watcher:
         descends: Callable[[str], bool],
         follow: tuple[Path, ...] = (),
         deliver: Callable[[Hints], None],
-        source: Callable[[Watcher], Source] | None = None,
+        source: Callable[[Listener], Source] | None = None,
     ) -> None:
         self.root = root
         self.descends = descends
@@ -114,7 +106,7 @@ class Watcher:
             self._deliver(hints)
 
 
-def _best_source(watcher: Watcher) -> Source:
+def _best_source(watcher: Listener) -> Source:
     """Folder by folder with inotify, else what watchdog has for this system."""
     system: str = sys.platform
     if system == "linux":
