@@ -84,17 +84,19 @@ def _with_newer_time(site: Site, item: Item, winner: Record) -> Identity | None:
     """The identity of a file whose content is the winner's, after it got the winner's time if that is the newer one,
     so that sessions are in one order everywhere. None never gets older: Claude Code deletes old ones.
     """
-    identity = identity_of(item)
-    if identity is None or item.found is None or winner.kind is not Kind.FILE or is_projected(item.spot):
+    identity = identity_of(item)  # None: it is to be read once more
+    if item.found is None or item.torn or winner.kind is not Kind.FILE or is_projected(item.spot):
         return identity
-    if identity.mtime_ns >= winner.mtime_ns or item.found.mode & 0o600 != 0o600:
+    seen = item.observation.identity if item.observation is not None else item.found.identity
+    if seen.mtime_ns >= winner.mtime_ns or item.found.mode & 0o600 != 0o600:
         return identity
     try:
-        return site.appliers[item.spot.root].set_meta(
-            item.spot.rel, identity, mtime_ns=winner.mtime_ns, mode=item.found.mode
+        timed = site.appliers[item.spot.root].set_meta(
+            item.spot.rel, seen, mtime_ns=winner.mtime_ns, mode=item.found.mode
         )
     except LocalError:
         return identity  # it changed just now, and is looked at again; or it can't be done, and is only a time
+    return timed if identity is not None else None
 
 
 def _where(site: Site, winner: Record) -> tuple[Slice, ...]:

@@ -63,6 +63,20 @@ async def test_the_same_content_published_with_two_times_has_the_newer_one_every
     assert (result.uploaded, result.downloaded) == (0, 0)
 
 
+async def test_a_file_that_was_written_a_moment_ago_gets_the_newer_time_as_well(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = pair
+    path = ann.write("agents/x.md", "x\n", age=5000)
+    newer = bob.write("agents/x.md", "x\n", age=4000).stat().st_mtime_ns
+    monkeypatch.setattr(ann.site, "now_ns", lambda: path.stat().st_ctime_ns)  # it may be written to, unseen
+    for device in pair:
+        await device.round.scan()
+        await device.round.run(Direction.PUSH)
+    await settle(ann, bob)
+    assert path.stat().st_mtime_ns == newer
+
+
 async def test_no_file_gets_older_than_it_is_here(pair: Pair) -> None:
     ann, bob = pair
     ann.write(ann.transcript(), row(1), age=5000)
@@ -135,7 +149,7 @@ async def test_an_append_to_a_large_session_is_one_small_put_and_little_reading(
     ann, bob = pair
     chunk = "".join(row(n) for n in range(16_000))
     path = ann.write(ann.transcript(), chunk)
-    while path.stat().st_size < 50_000_000:
+    while path.stat().st_size < 200_000_000:
         ann.append(ann.transcript(), chunk)
     ann.touch(ann.transcript(), age=5)
     await settle(ann, bob)
