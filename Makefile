@@ -13,8 +13,9 @@ check: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Three on two cores: they wait for disks, networks and daemons for a third of the time.
 test: .venv/.dev
-	$(BIN)/pytest -n 2 --dist worksteal -m "not servers and not long"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not servers and not long"
 
 test-servers: .venv/.dev
 	tests/servers/install
