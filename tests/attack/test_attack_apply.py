@@ -193,7 +193,7 @@ def test_a_folder_that_becomes_a_link_and_back_all_the_time(applier: Applier, tr
     assert (tmp_path / "outside/secret").stat().st_mode & 0o777 != 0o640
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+@pytest.mark.skipif(sys.platform != "linux", reason="races a writer with the system call that only Linux has")
 @pytest.mark.parametrize("removing", [False, True])
 def test_a_writer_that_never_rests_loses_nothing(  # noqa: PLR0915 (the writer and who races it are one story)
     applier: Applier, tree: Path, tmp_path: Path, *, removing: bool

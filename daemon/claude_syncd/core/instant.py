@@ -7,4 +7,4 @@ from datetime import UTC, datetime
 
 def timestamp(time_ns: int) -> str:
     """ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
