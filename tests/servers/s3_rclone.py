@@ -6,16 +6,10 @@ It ignores conditions of a PUT, and answers 500 to a DELETE of what is not there
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from s3_server import end_process, free_port, wait_for_port
-
-START_WITHIN = 30.0
-_PORT_ATTEMPTS = 5
+from rclone_process import RcloneProcess
 
 
 class RcloneS3Server:
@@ -39,33 +33,15 @@ class RcloneS3Server:
         self._command = Path(cache) / "claude-syncd-tests" / "rclone-1.75.2" / "bin" / "rclone"
         if not self._command.exists():
             raise RuntimeError("run tests/servers/install first")
-        self._place = Path(tempfile.mkdtemp(prefix="rclone-s3-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = RcloneProcess()
 
     def start(self) -> str:
         """Start it and wait until it answers; the endpoint."""
-        (self._place / "files" / self.bucket).mkdir(parents=True)
-        for _ in range(_PORT_ATTEMPTS):
-            port = free_port()
-            with (self._place / "log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    [
-                        *(str(self._command), "serve", "s3", str(self._place / "files")),
-                        *("--addr", f"127.0.0.1:{port}", "--config", str(self._place / "config")),
-                        *("--auth-key", f"{self.access_key},{self.secret_key}"),
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )
-            if wait_for_port(port, START_WITHIN, self._process):
-                self.endpoint = f"http://127.0.0.1:{port}"
-                return self.endpoint
-        raise RuntimeError(f"rclone did not start:\n{(self._place / 'log').read_text(errors='replace')}")
+        (self._process.files / self.bucket).mkdir(exist_ok=True)
+        keys = f"{self.access_key},{self.secret_key}"
+        self.endpoint = self._process.start(str(self._command), "s3", "--auth-key", keys)
+        return self.endpoint
 
     def stop(self) -> None:
         """Stop it and remove its folder."""
-        if self._process is not None:
-            end_process(self._process)
-            self._process = None
-        shutil.rmtree(self._place, ignore_errors=True)
+        self._process.stop()

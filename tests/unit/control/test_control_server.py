@@ -278,7 +278,7 @@ async def test_curl_works(served: Served) -> None:
 
 @pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("setpriv") or not shutil.which("curl"),
-    reason="only root can take on another user id",
+    reason="only root can take on another user id; needs Linux, setpriv and curl",
 )
 async def test_another_user_is_turned_away_even_if_modes_let_them_in() -> None:
     with tempfile.TemporaryDirectory() as folder:
