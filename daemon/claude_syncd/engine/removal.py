@@ -11,6 +11,7 @@ import msgspec
 from claude_syncd.core.model import Kind, Published, Record, RosterEntry, heads, join
 from claude_syncd.core.reconcile import conflict_path
 from claude_syncd.engine.moving import Mover
+from claude_syncd.engine.outbox import send_left
 from claude_syncd.engine.push import BYTES_PER_ENTRY, RECORDS_PER_ENTRY, publish
 from claude_syncd.errors import AlreadyExists, UsageError, VaultError
 from claude_syncd.tasks import together
@@ -52,6 +53,7 @@ async def remove(round_: Round, device: str) -> int:
     site, published = round_.site, 0
     if device not in await site.off_loop(site.state.removed):
         async with round_.between_rounds():
+            await send_left(site, round_.outbox)  # or what is published here would take its number
             await round_.poller.relist()
             taken = None
             while (reach := await _read(round_, device)) != taken:  # it may have pushed meanwhile

@@ -95,6 +95,28 @@ async def test_what_a_device_pushed_while_it_was_removed_stays_where_it_arrived(
         assert not device.conflicts()
 
 
+async def test_an_entry_whose_answer_was_lost_is_no_twin_of_a_removal(pair: Pair) -> None:
+    ann, bob = pair
+    bob.write("agents/only-bob.md", "bob\n")
+    await bob.sync()
+    ann.write("agents/ann.md", "ann\n")
+    me, put = ann.site.me, ann.store.put
+
+    async def answer_lost(name: str, data: bytes, *, if_absent: bool = False) -> None:
+        await put(name, data, if_absent=if_absent)
+        raise StoreUnavailable("the connection broke")
+
+    ann.store.put = answer_lost  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await ann.sync()
+    ann.store.put = put  # type: ignore[method-assign]
+    await removal.remove(ann.round, bob.site.me)
+    assert ann.site.me == me
+    await settle(ann)
+    assert (ann.read("agents/ann.md"), ann.read("agents/only-bob.md")) == ("ann\n", "bob\n")
+    assert (await check(ann.site, read_data=True)).findings == []
+
+
 async def test_a_device_does_not_remove_itself_nor_one_that_is_not_there(pair: Pair) -> None:
     ann, _ = pair
     for device in (ann.site.me, "ann", ann.site.me[:8]):
