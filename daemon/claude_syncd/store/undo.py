@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from claude_syncd.errors import ObjectMissing
+from claude_syncd.tasks import drop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from claude_syncd.store.base import ObjectInfo, Span, Store
+
+PATIENCE = 5.0
+"""So many seconds are waited for the answer to a put that is cancelled."""
 
 
 class Undoing:
@@ -28,7 +33,16 @@ class Undoing:
     async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
         """See Store."""
         self._written[name] = data  # before: after an error it may be there as well
-        await self._store.put(name, data, if_absent=if_absent)
+        putting = asyncio.ensure_future(self._store.put(name, data, if_absent=if_absent))
+        try:
+            await asyncio.shield(putting)
+        except asyncio.CancelledError:
+            # A server that has received it stores it in the end, maybe after it was looked for in vain.
+            try:
+                await asyncio.wait([putting], timeout=PATIENCE)
+            finally:
+                await drop([putting])
+            raise
 
     async def get(self, name: str, span: Span | None = None) -> bytes:
         """See Store."""

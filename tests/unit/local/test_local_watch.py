@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from claude_syncd.local.hints import Hints
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made for what inotify reports; never tried elsewhere")
 
 
 def everything(_: str) -> bool:
