@@ -150,6 +150,19 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     evicted: bool = False
 
 
+def base_of(record: Record, vector: Vector, *, evicted: bool = False) -> Base:
+    """The base of a file that is equal to a published version, with `vector` as what it descends from."""
+    return Base(
+        kind=record.kind,
+        vector=vector,
+        size=record.size,
+        mtime_ns=record.mtime_ns,
+        mode=record.mode,
+        sha256=record.sha256,
+        evicted=evicted,
+    )
+
+
 def covers(vector: Vector, record: Record) -> bool:
     """Whether a version with `vector` has `record` among its ancestors or is it."""
     return vector.get(record.device, 0) >= record.seq

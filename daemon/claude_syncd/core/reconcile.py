@@ -23,7 +23,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_syncd.core.model import Base, FileClass, Kind, Local, Record, Vector, covers, covers_all, heads, join
+from claude_syncd.core.model import (
+    Base,
+    FileClass,
+    Kind,
+    Local,
+    Record,
+    Vector,
+    base_of,
+    covers,
+    covers_all,
+    heads,
+    join,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,14 +129,7 @@ def ancestor(local: Local, newest: Sequence[Record]) -> Base | None:
     current = heads(list(newest))
     for record in newest:
         if record not in current and record.kind is Kind.FILE and _content(record) == _content(local):
-            return Base(
-                kind=Kind.FILE,
-                vector=record.vector,
-                size=record.size,
-                mtime_ns=record.mtime_ns,
-                mode=record.mode,
-                sha256=record.sha256,
-            )
+            return base_of(record, record.vector)
     return None
 
 

@@ -9,7 +9,7 @@ from claude_syncd.core.merge import history, settings, text
 from claude_syncd.core.merge.classes import MergeClass, merge_class
 from claude_syncd.core.merge.jsontext import Invalid
 from claude_syncd.core.merge.sides import Merged, Side
-from claude_syncd.core.model import Base, Kind, join
+from claude_syncd.core.model import base_of, join
 from claude_syncd.core.reconcile import Relation
 from claude_syncd.engine.projected import Version, bring, content_of, is_projected, put
 from claude_syncd.local.reading import open_for_read, read_chunks
@@ -113,14 +113,7 @@ def note(site: Site, item: Item, winner: Record) -> None:
     A crash before this is harmless: merging once more gives the same.
     """
     had = item.tracked.base.vector if item.tracked is not None else {}
-    base = Base(
-        kind=Kind.FILE,
-        vector=join(had, winner.vector),
-        size=winner.size,
-        mtime_ns=winner.mtime_ns,
-        mode=winner.mode,
-        sha256=winner.sha256,
-    )
+    base = base_of(winner, join(had, winner.vector))
     slices = site.state.slices(winner.path, winner.device)
     site.state.track([(item.path, Tracked(base=base, local_mode=winner.mode, slices=slices))], finished=False)
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from claude_syncd.core.model import Base, Kind
+from claude_syncd.core.model import Kind, base_of
 from claude_syncd.core.reconcile import Action
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.fetch import Fetch, discard, fetch, verify
@@ -112,15 +112,7 @@ def _tracked(
     local_mode: int | None = None,
     evicted: bool = False,
 ) -> Tracked:
-    base = Base(
-        kind=winner.kind,
-        vector=item.outcome.vector,
-        size=winner.size,
-        mtime_ns=winner.mtime_ns,
-        mode=winner.mode,
-        sha256=winner.sha256,
-        evicted=evicted,
-    )
+    base = base_of(winner, item.outcome.vector, evicted=evicted)
     if local_mode is None:
         local_mode = item.found.mode if item.found is not None else 0
     return Tracked(base=base, identity=identity, local_mode=local_mode, slices=slices)

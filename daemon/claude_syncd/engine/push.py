@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Record, Seen, Slice, heads, join
+from claude_syncd.core.model import Base, Extends, Kind, LogEntry, Published, Record, Seen, Slice, base_of, heads, join
 from claude_syncd.core.reconcile import Action, conflict_path
 from claude_syncd.core.status import Progress
 from claude_syncd.engine.feed import Draft, Feeder
@@ -333,14 +333,7 @@ def _settle(site: Site, items: list[Item], drafts: list[Draft], records: list[Pu
     for draft in drafts:
         record, item = draft.record, draft.item
         if record is not None:
-            base = Base(
-                kind=Kind.FILE,
-                vector=record.vector,
-                size=record.size,
-                mtime_ns=record.mtime_ns,
-                mode=record.mode,
-                sha256=record.sha256,
-            )
+            base = base_of(record, record.vector)
             local_mode = item.found.mode if item.found is not None else record.mode
             slices = whole.get(item.path)
             if slices is None:

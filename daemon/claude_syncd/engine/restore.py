@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from claude_syncd.core.model import Base, FileClass, Kind, heads
+from claude_syncd.core.model import FileClass, Kind, base_of, heads
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import sides, winning
 from claude_syncd.core.versions import Version as Known
@@ -257,13 +257,6 @@ def _supersede(site: Site, paths: Sequence[str]) -> None:
         winner = winning(sides(heads(known.newest)), FileClass.OTHER)
         if known.tracked is None or not known.tracked.base.evicted or winner is None or winner.kind is not Kind.FILE:
             continue
-        base = Base(
-            kind=Kind.FILE,
-            vector=winner.vector,
-            size=winner.size,
-            mtime_ns=winner.mtime_ns,
-            mode=winner.mode,
-            sha256=winner.sha256,
-        )
+        base = base_of(winner, winner.vector)
         tracked.append((path, Tracked(base=base, slices=known.tracked.slices)))
     site.state.track(tracked, finished=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from claude_syncd.core.merge.history import pastes
 from claude_syncd.core.merge.settings import is_empty
-from claude_syncd.core.model import Base, FileClass, Kind
+from claude_syncd.core.model import Base, FileClass, Kind, base_of
 from claude_syncd.core.portable import Root
 from claude_syncd.core.reconcile import Action
 from claude_syncd.engine import pull as pulling
@@ -105,14 +105,7 @@ def _finish(site: Site, item: Item, one: Fetch, done: Pulled) -> None:
     identity = brought.identity if brought.exact else None
     if not brought.written and item.observation is not None and item.observation.racy:
         identity = None
-    base = Base(
-        kind=Kind.FILE,
-        vector=item.outcome.vector,
-        size=winner.size,
-        mtime_ns=winner.mtime_ns,
-        mode=winner.mode,
-        sha256=winner.sha256,
-    )
+    base = base_of(winner, item.outcome.vector)
     slices = site.state.slices(winner.path, winner.device)
     _track(site, item, Tracked(base=base, identity=identity, local_mode=local_mode, slices=slices), brought.exact)
     done.downloaded += 1
