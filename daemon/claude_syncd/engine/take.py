@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.merge.history import pastes
+from claude_syncd.core.merge.jsontext import Invalid
 from claude_syncd.core.merge.settings import is_empty
 from claude_syncd.core.model import Base, FileClass, Kind, base_of
 from claude_syncd.core.portable import Root
@@ -17,11 +18,12 @@ from claude_syncd.engine.projected import (
     MOST,
     Version,
     bring,
+    form_of,
+    invalid,
     is_projected,
     locked,
     read_staged,
     read_whole,
-    remembered,
 )
 from claude_syncd.errors import Changed, LocalError, ObjectMissing, VaultError
 from claude_syncd.local.state import Tracked
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from claude_syncd.engine.plan import Item
     from claude_syncd.engine.pull import Pulled
     from claude_syncd.engine.site import Site
+    from claude_syncd.local.scan import Found
 
 _PASTES = "paste-cache/"
 _NOTHING = b"{}"  # settings of which nothing is shared any more
@@ -118,16 +121,22 @@ def _remove(site: Site, item: Item) -> None:
     if found is not None and item.spot.file_class is FileClass.HISTORY:
         with locked(site, item.spot):
             site.appliers[item.spot.root].remove(item.spot.rel, found.identity)
+    elif found is not None and _nothing_stays(site, item, found):
+        site.appliers[item.spot.root].remove(item.spot.rel, found.identity)
     elif found is not None:
         winner = _winner(item)
         version = Version(_NOTHING, site.now_ns(), found.mode, winner.device, winner.mtime_ns)
         identity = bring(site, item.spot, found, version).identity
-        memory = remembered(site, item.spot)
-        own = read_whole(site, item.spot, identity)
-        if identity is not None and is_empty(own) and not (memory is not None and memory.waiting):
-            site.appliers[item.spot.root].remove(item.spot.rel, identity)
     base = Base(kind=Kind.TOMBSTONE, vector=item.outcome.vector)
     _track(site, item, Tracked(base=base, identity=identity), finished=True)
+
+
+def _nothing_stays(site: Site, item: Item, found: Found) -> bool:
+    """Whether the file has nothing that is this device's own, nor anything that waits for its user."""
+    own = form_of(site, item.spot).inward(_NOTHING, read_whole(site, item.spot, found.identity))
+    if isinstance(own, Invalid):
+        raise invalid(site, item.spot, own)
+    return is_empty(own.disk) and not (own.memory is not None and own.memory.waiting)
 
 
 def _track(site: Site, item: Item, tracked: Tracked, finished: bool) -> None:

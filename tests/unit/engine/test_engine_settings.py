@@ -12,6 +12,7 @@ from claude_syncd.core.model import Kind, heads
 from claude_syncd.engine import conflicts
 from claude_syncd.engine.projected import bring, remembered
 from claude_syncd.errors import LocalError
+from claude_syncd.local.apply import Applier
 from claude_syncd.local.scan import Looker
 from claude_syncd.local.state import Staged
 
@@ -267,6 +268,24 @@ async def test_a_file_without_anything_of_its_own_is_deleted_with_it(pair: Pair)
     put(ann, {"model": "a"}, age=1000)
     await settle(ann, bob)
     (ann.places.tree / FILE).unlink()
+    await settle(ann, bob)
+    assert not bob.has(FILE)
+
+
+async def test_a_deletion_that_is_cut_off_leaves_no_empty_file(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, bob = pair
+    put(ann, {"model": "a"}, age=1000)
+    await settle(ann, bob)
+    (ann.places.tree / FILE).unlink()
+    await ann.sync()
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Applier, "remove", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            await bob.sync()
     await settle(ann, bob)
     assert not bob.has(FILE)
 
