@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +62,7 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._opened: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -117,16 +119,24 @@ class FaultProxy:
         await self._stop.wait()
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Not gather: a connection that was accepted a moment ago has a task that is not in `_tasks` yet.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        for writer in list(self._opened):
+            writer.transport.abort()
+        await asyncio.sleep(0)  # sockets are closed in the loop's next round
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         self._writers.add(writer)
+        self._opened.add(writer)
         try:
+            if self._stop.is_set():
+                return
             fault = self._next_fault()
             if fault.instead:
                 await self._answered(reader, writer, fault.instead)
@@ -155,13 +165,14 @@ class FaultProxy:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
+        self._opened.add(up_writer)
         requests = asyncio.create_task(self._requests(reader, up_writer, fault, writer))
         try:
             await self._answers(up_reader, writer, fault)
         finally:
+            up_writer.close()  # first: whoever is cancelled while it waits here gets no further
             requests.cancel()
             await asyncio.gather(requests, return_exceptions=True)
-            up_writer.close()
 
     async def _requests(
         self, reader: asyncio.StreamReader, up: asyncio.StreamWriter, fault: Fault, client: asyncio.StreamWriter
