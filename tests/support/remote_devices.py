@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     Server = S3Server | GcsServer | WebDavServer | GitHttpServer
 
-PATIENCE = 1.0
-"""Seconds of silence after which a request is given up; users have a minute or two."""
+PATIENCE = 2.0
+"""Seconds of silence after which a request is given up, where the network is broken; users have a minute or two."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Place:
         return self.make(folder, f"http://{self.host}:{self.wire.port}")
 
 
-async def new_place(server: Server, wire: FaultProxy, host: str = "127.0.0.1") -> Place:
+async def new_place(server: Server, wire: FaultProxy, host: str = "127.0.0.1", *, patience: float = PATIENCE) -> Place:
     """Made ready for a vault."""
-    make = await _maker(server)
+    make = await _maker(server, patience)
     return Place(wire, host, make)
 
 
-async def _maker(server: Server) -> Callable[[Path, str], ReportingStore]:
+async def _maker(server: Server, patience: float) -> Callable[[Path, str], ReportingStore]:
     kind = type(server).__name__
     options: S3Options | GcsOptions | GitOptions | WebDavOptions
     if kind == "S3Server":
@@ -75,15 +75,15 @@ async def _maker(server: Server) -> Callable[[Path, str], ReportingStore]:
     def store(folder: Path, origin: str) -> ReportingStore:
         match options:
             case S3Options():
-                return S3Store(replace(options, endpoint=origin), patience=PATIENCE)
+                return S3Store(replace(options, endpoint=origin), patience=patience)
             case GcsOptions():
-                return GcsStore(replace(options, endpoint=origin), patience=PATIENCE)
+                return GcsStore(replace(options, endpoint=origin), patience=patience)
             case WebDavOptions():
-                return WebDavStore(replace(options, url=f"{origin}/dav"), patience=PATIENCE)
+                return WebDavStore(replace(options, url=f"{origin}/dav"), patience=patience)
             case GitOptions():
                 path = "/".join(options.url.split("/")[3:])
                 here = replace(options, url=f"{origin}/{path}", mirror=folder / "mirror.git")
-                return GitStore(here, patience=PATIENCE)
+                return GitStore(here, patience=patience)
 
     return store
 
