@@ -40,7 +40,7 @@ SYNC_EVERY = 25
 SESSIONS = 6
 COLUMNS = (
     *("after day", "objects", "packs in use", "MB stored", "MB live", "MB kept", "MB replaced"),
-    *("ms a push, median", "mean"),
+    *("ms a push, median", "mean", "requests of a join"),
 )
 
 
@@ -49,8 +49,8 @@ class Figures:
     """What was measured. Bytes are sealed ones, in the store: `live` the newest version of each file, `kept`
     superseded ones within the retention time, `replaced` what is deleted a day after a checkpoint took its place. The
     time of a push is that of the processor. `join_requests`: all that a new device asks for, a quarter of an hour after
-    the last push; `join_packs`: how many of them are for packs; `join_busy_requests`: those for other things, were it
-    to come right after the last push.
+    the last push; `join_packs`: how many of them are for packs; `busy_joins`: those for other things, had it come right
+    after the last push of each day that was measured.
     """
 
     days: int
@@ -63,13 +63,13 @@ class Figures:
     push_first_ms: float = 0.0
     push_last_ms: float = 0.0
     push_requests: float = 0.0
-    join_busy_requests: int = 0
     join_requests: int = 0
     join_packs: int = 0
     join_seconds: float = 0.0
     files: int = 0
     seconds: float = 0.0
     by_day: list[tuple[int, int]] = field(default_factory=list)
+    busy_joins: list[int] = field(default_factory=list)
 
 
 class Told(MemoryStore):
@@ -181,7 +181,15 @@ class Year:
         await fresh.sync()
         return sum(fresh.site.counter.snapshot().requests.values()), told.packs, fresh
 
-    async def tell(self, day: int) -> None:
+    async def busy_join(self) -> int:
+        """The requests besides packs of a device that joined now; it leaves no trace."""
+        aside = Vault()
+        aside.objects = dict(self.vault.objects)
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder, ExitStack() as stack:
+            requests, packs, _ = await self.join(aside, Path(folder), "busy", stack)
+        return requests - packs
+
+    async def tell(self, day: int, join: int) -> None:
         """Print how it stands at the end of a day, as a row of a table."""
         figures = Figures(day)
         await self.weigh(figures)
@@ -192,7 +200,7 @@ class Year:
         cells = [
             f"{day} | {figures.objects} | {len(packs)}",
             *(f"{size / 1e6:.1f}" for size in megabytes),
-            f"{statistics.median(spans) * 1000:.1f} | {statistics.mean(spans) * 1000:.1f}",
+            f"{statistics.median(spans) * 1000:.1f} | {statistics.mean(spans) * 1000:.1f} | {join}",
         ]
         print(f"| {' | '.join(cells)} |", flush=True)
 
@@ -216,17 +224,14 @@ async def run(days: int, folder: Path) -> Figures:
             stored = sum(map(len, year.vault.objects.values()))
             figures.by_day.append((len(year.vault.objects), stored))
             if day < 10 or day % 5 == 4:
-                await year.tell(day + 1)
+                figures.busy_joins.append(await year.busy_join())
+                await year.tell(day + 1, figures.busy_joins[-1])
         await settle(*year.devices, rounds=10)
         await year.weigh(figures)
         part = max(PUSHES, len(year.spans) // 10)
         figures.push_first_ms = statistics.median(year.spans[:part]) * 1000
         figures.push_last_ms = statistics.median(year.spans[-part:]) * 1000
         figures.push_requests = year.requests / len(year.spans)
-        aside = Vault()
-        aside.objects = dict(year.vault.objects)
-        requests, packs, _ = await year.join(aside, folder, "busy", stack)
-        figures.join_busy_requests = requests - packs
         year.seconds += 900.0
         for compactor in year.compactors:
             await compactor.work()
@@ -248,8 +253,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(run(days, Path(folder)))
     for name, value in vars(figures).items():
-        if name != "by_day":
+        if not isinstance(value, list):
             print(f"{name}: {value:,.1f}" if isinstance(value, float) else f"{name}: {value:,}")
+    joins = figures.busy_joins
+    print(f"busy_joins: median {statistics.median(joins)}, most {max(joins)}")
 
 
 if __name__ == "__main__":

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
     from claude_syncd.core.model import Record
 
-ENTRIES = 64
-"""So many log entries since the last checkpoint are folded into a new one."""
-ENTRIES_AT_REST = 16
-"""So many are enough where nothing was pushed for REST seconds: whoever joins then has less to read."""
+ENTRIES = 16
+"""So many log entries since the last checkpoint are folded into a new one: whoever joins reads them one by one."""
+MOST_ENTRIES = 128
+"""So many where a checkpoint is large."""
+CHECKPOINT_SHARE = 16 * 1024
+"""More sealed bytes of checkpoints than this for each entry are not worth it."""
+ENTRIES_AT_REST = 8
+"""So many are enough where nothing was pushed for REST seconds: that is seldom, so it costs little."""
 REST = 600
 DEAD_FLOOR = 16 * 1024 * 1024
 """Less than so many dead bytes are not worth the work, however few are alive."""
@@ -87,9 +91,12 @@ def waited_for(last: Mapping[str, int], now: int) -> set[str]:
     return {device for device, at in last.items() if now - at < FENCED}
 
 
-def due(*, entries: int, resting: float, live: int, dead: int) -> bool:
-    """Whether to compact: `entries` since the last checkpoint, the last of them `resting` seconds ago."""
-    if entries >= ENTRIES or (entries >= ENTRIES_AT_REST and resting >= REST):
+def due(*, entries: int, resting: float, size: int, live: int, dead: int) -> bool:
+    """Whether to compact: `entries` since the last checkpoint, which has `size` sealed bytes; the last of them
+    `resting` seconds ago.
+    """
+    enough = min(max(ENTRIES, size // CHECKPOINT_SHARE), MOST_ENTRIES)
+    if entries >= enough or (entries >= ENTRIES_AT_REST and resting >= REST):
         return True
     return dead >= DEAD_FLOOR and dead > live
 

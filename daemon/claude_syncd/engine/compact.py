@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from claude_syncd.core.compaction import ENTRIES, GRACE, Live, Terms, Use, due, moving_runs, vacated
+from claude_syncd.core.compaction import GRACE, MOST_ENTRIES, Live, Terms, Use, due, moving_runs, vacated
 from claude_syncd.core.compaction import waited_for as _waited_for
 from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.model import Checkpoint, Published
@@ -102,7 +102,8 @@ class Compactor:
         site, mine = self._site, await self._mine()
         if mine.seq < int(await site.off_loop(site.state.meta, _key("not-before", site)) or 0):
             return False
-        if due(entries=mine.seq - mine.checkpoint, resting=lived - mine.at, live=0, dead=0):
+        size = int(await site.off_loop(site.state.meta, _key("checkpoint-size", site)) or 0)
+        if due(entries=mine.seq - mine.checkpoint, resting=lived - mine.at, size=size, live=0, dead=0):
             return True
         key = _key("weighed", site)
         if mine.seq == 0 or lived - int(await site.off_loop(site.state.meta, key) or -WEIGH_EVERY) < WEIGH_EVERY:
@@ -113,7 +114,7 @@ class Compactor:
         uses = await self._uses(await site.reader.area(site.me), await site.off_loop(_in_use, site))
         sealed = sum(use.sealed for use in uses.values())
         live = sum(use.sealed * use.live // max(use.plain, use.live, 1) for use in uses.values())
-        return due(entries=0, resting=0, live=live, dead=sealed - live)
+        return due(entries=0, resting=0, size=0, live=live, dead=sealed - live)
 
     async def compact(self) -> None:
         """Write a checkpoint of all until now."""
@@ -151,7 +152,7 @@ class Compactor:
         if site.me != checkpoint.device:
             return  # a round took a new id meanwhile: that area is another writer's
         if data is None:
-            await site.off_loop(site.state.set_meta, _key("not-before", site), str(seq + 16 * ENTRIES))
+            await site.off_loop(site.state.set_meta, _key("not-before", site), str(seq + 8 * MOST_ENTRIES))
             return
         try:
             await site.store.put(layout.checkpoint_name(checkpoint.device, seq), data, if_absent=True)
@@ -159,6 +160,7 @@ class Compactor:
             return  # from an attempt that seemed to fail: the next one finds it
         async with self._between_rounds():
             await site.off_loop(site.state.compacted, checkpoint)
+            await site.off_loop(site.state.set_meta, _key("checkpoint-size", site), str(len(data)))
         _log.info("compacted", checkpoint=seq, moved_objects=len(leaving), bytes=len(data))
 
     async def _terms(self, areas: dict[str, Area]) -> Terms:

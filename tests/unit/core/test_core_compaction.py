@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from claude_syncd.core.compaction import (
     BLOB,
+    CHECKPOINT_SHARE,
     DEAD_FLOOR,
     ENTRIES,
     ENTRIES_AT_REST,
     FENCED,
+    MOST_ENTRIES,
     REST,
     SMALL_PACK,
     Held,
@@ -106,13 +108,23 @@ def test_what_fits_is_by_bytes_however_they_overlap() -> None:
 
 
 def test_when_to_compact() -> None:
-    assert not due(entries=ENTRIES - 1, resting=0, live=0, dead=0)
-    assert due(entries=ENTRIES, resting=0, live=0, dead=0)
-    assert due(entries=ENTRIES_AT_REST, resting=REST, live=0, dead=0)
-    assert not due(entries=ENTRIES_AT_REST - 1, resting=REST, live=0, dead=0)
-    assert due(entries=0, resting=0, live=DEAD_FLOOR - 1, dead=DEAD_FLOOR)
-    assert not due(entries=0, resting=0, live=DEAD_FLOOR, dead=DEAD_FLOOR)
-    assert not due(entries=0, resting=0, live=0, dead=DEAD_FLOOR - 1)
+    nothing = {"entries": 0, "resting": 0, "size": 0, "live": 0, "dead": 0}
+    cases = (
+        ({"entries": ENTRIES - 1}, False),
+        ({"entries": ENTRIES}, True),
+        ({"entries": ENTRIES, "size": (ENTRIES + 1) * CHECKPOINT_SHARE}, False),
+        ({"entries": ENTRIES + 1, "size": (ENTRIES + 1) * CHECKPOINT_SHARE}, True),
+        ({"entries": MOST_ENTRIES - 1, "size": 2**40}, False),
+        ({"entries": MOST_ENTRIES, "size": 2**40}, True),
+        ({"entries": ENTRIES_AT_REST, "resting": REST, "size": 2**40}, True),
+        ({"entries": ENTRIES_AT_REST, "resting": REST - 1}, False),
+        ({"entries": ENTRIES_AT_REST - 1, "resting": REST}, False),
+        ({"live": DEAD_FLOOR - 1, "dead": DEAD_FLOOR}, True),
+        ({"live": DEAD_FLOOR, "dead": DEAD_FLOOR}, False),
+        ({"dead": DEAD_FLOOR - 1}, False),
+    )
+    for case, expected in cases:
+        assert due(**{**nothing, **case}) is expected, case
 
 
 spans = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.integers(0, 30), st.integers(1, 30)))
