@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from at_work import at_work
+from compacting import compactor
 from devices import Device, Vault
 from measure import table
 from virtual_time import VirtualTimeLoop, in_virtual_time
@@ -17,7 +18,7 @@ from virtual_time import VirtualTimeLoop, in_virtual_time
 from claude_syncd.engine.timing import Intervals
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from claude_syncd.engine.supervisor import Supervisor
     from claude_syncd.store.base import Span
@@ -94,6 +95,8 @@ async def _lived(
         at = [await stack.enter_async_context(at_work(device, intervals)) for device in devices]
         for device, supervisor in zip(devices, at, strict=True):  # its first push makes each of them known
             _push(device, supervisor, f"of {device.site.name}")
+        for device in devices:
+            stack.enter_context(_compacting(device))
         await asyncio.sleep(2 * HOUR)
         before = counted()
         await asyncio.sleep(HOUR)
@@ -105,6 +108,19 @@ async def _lived(
     assert {device.read("CLAUDE.md") for device in devices} == {f"{PUSHES - 1}"}
     kinds = ("put", "list", "get", "roster")
     return {kind: work[kind] for kind in kinds}, {kind: rest[kind] for kind in kinds}
+
+
+@contextmanager
+def _compacting(device: Device) -> Iterator[None]:
+    task = asyncio.create_task(compactor(device).run(_always))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _always() -> bool:
+    return True
 
 
 def _push(device: Device, supervisor: Supervisor, text: str) -> None:
