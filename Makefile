@@ -22,7 +22,7 @@ test-servers: .venv/.dev
 	$(BIN)/pytest -n 2 -m servers
 
 test-long: .venv/.dev
-	$(BIN)/pytest -n 2 --dist worksteal -m long
+	$(BIN)/pytest -n 2 --dist worksteal -m "long and not servers"
 
 bench: .venv/.dev
 	$(BIN)/python tests/bench/run.py

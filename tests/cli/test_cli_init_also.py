@@ -21,6 +21,8 @@ from waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+pytestmark = pytest.mark.long
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every object of the vault in a folder."""

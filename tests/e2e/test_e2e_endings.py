@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lab import Lab
     from machines import Machine
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def machine(folder_lab: Lab) -> Machine:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from machines import Machine
     from vaults import FolderVault, S3Vault
 
+pytestmark = pytest.mark.long
+
 
 def stored(folder: Path) -> dict[str, bytes]:
     found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -83,7 +85,6 @@ def test_one_store_away_delays_nothing_and_is_caught_up(
     b.stop()
 
 
-@pytest.mark.long
 def test_a_folder_with_a_bucket_beside_it(folder_lab: Lab, folder_vault: FolderVault, s3_vault: S3Vault) -> None:
     a, b = folder_lab.machine("a"), folder_lab.machine("b")
     quick_tree(a.tree, a.home)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from machines import Machine
     from vaults import FolderVault
 
+pytestmark = pytest.mark.long
+
 DAY = 86400
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from lab import Lab
     from vaults import FolderVault
 
+pytestmark = pytest.mark.long
+
 
 def test_a_failed_push_is_no_success(folder_lab: Lab, folder_vault: FolderVault) -> None:
     a = folder_lab.machine("a")

@@ -19,6 +19,8 @@ from waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.long
+
 CTL = Path(sys.executable).with_name("claude-syncctl")
 SCRIPT = Path(__file__).with_name("user_systemd.sh")
 UNIT = "claude-syncd.service"

@@ -20,6 +20,8 @@ from claude_syncd.store.options import GitOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
@@ -50,7 +52,7 @@ async def push_on(store: GitStore, device: str, pushes: int) -> list[str]:
 
 @pytest.mark.parametrize(
     "pushes",
-    [10, pytest.param(50, marks=pytest.mark.long)],
+    [10, 50],
 )
 async def test_two_devices_push_at_the_same_moment(stores: list[GitStore], repository: Path, pushes: int) -> None:
     written = await asyncio.gather(
