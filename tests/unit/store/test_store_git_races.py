@@ -50,10 +50,7 @@ async def push_on(store: GitStore, device: str, pushes: int) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize(
-    "pushes",
-    [10, 50],
-)
+@pytest.mark.parametrize("pushes", [10, 50])
 async def test_two_devices_push_at_the_same_moment(stores: list[GitStore], repository: Path, pushes: int) -> None:
     written = await asyncio.gather(
         *(push_on(store, name, pushes) for store, name in zip(stores[:2], "ab", strict=True))
