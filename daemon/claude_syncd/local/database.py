@@ -192,8 +192,7 @@ class Database:
                     yield self._db
                 except BaseException:
                     self._db.execute("ROLLBACK")
-                    self._names.clear()
-                    self._ids.clear()
+                    self.forget_names()
                     raise
                 self._db.execute("COMMIT")
             except sqlite3.OperationalError as error:  # full or read-only disk
@@ -269,6 +268,15 @@ class Database:
         """What `pack_slices` packed."""
         rows = _slices_decoder.decode(packed)  # type: ignore[arg-type]
         return tuple(Slice(self._name(number), blob, start, length) for number, blob, start, length in rows)
+
+    def objects_in(self, packed: object) -> set[int]:
+        """The numbers of the objects that packed slices are in."""
+        return {row[0] for row in _slices_decoder.decode(packed)}  # type: ignore[arg-type]
+
+    def forget_names(self) -> None:
+        """Look up anew which number is which object."""
+        self._names.clear()
+        self._ids.clear()
 
     def _name(self, number: int) -> str:
         name = self._names.get(number)

@@ -41,6 +41,8 @@ _CONTENTS = tuple(
     f"SELECT {RECORD}, slices FROM {table} WHERE device=? AND (path, seq) > (?, ?) ORDER BY path, seq LIMIT {PORTION}"  # noqa: S608
     for table in ("records", "superseded")
 )
+_WITH_SLICES = """
+SELECT t.name FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type='table' AND c.name='slices'"""
 _IN_USE = (
     "SELECT slices FROM records WHERE device=?",
     "SELECT slices FROM superseded WHERE device=?",
@@ -144,6 +146,20 @@ class Outgoing(Devices):
                     yield self.unpack_slices(packed)
 
     # -- objects ------------------------------------------------------------------------------------------------------
+
+    def forget_objects(self) -> int:
+        """Forget the names of objects that no slices are in any more, as those of log entries that were compacted away;
+        how many. Only while nobody else is at work here: who holds packed slices needs the names.
+        """
+        with self.transaction() as db:
+            named: set[int] = set()
+            for (table,) in db.execute(_WITH_SLICES).fetchall():
+                for (packed,) in db.execute(f"SELECT slices FROM {table}"):  # noqa: S608 - our own words
+                    named.update(self.objects_in(packed))
+            gone = [row for row in db.execute("SELECT id FROM objects").fetchall() if row[0] not in named]
+            db.executemany("DELETE FROM objects WHERE id=?", gone)
+            self.forget_names()
+        return len(gone)
 
     def plain_sizes(self) -> dict[str, int]:
         """How many bytes of plaintext each own pack holds, where that is known."""

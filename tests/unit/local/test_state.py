@@ -145,6 +145,36 @@ def test_staged_contents_are_kept_until_their_entry_is_up(tmp_path: Path) -> Non
         assert state.staged() == {}
 
 
+def test_names_of_objects_go_when_nothing_is_in_them_and_all_else_stays(tmp_path: Path) -> None:
+    def names(state: State) -> set[str]:
+        return {str(name) for (name,) in state.rows("SELECT name FROM objects")}
+
+    def at(name: str) -> tuple[Slice, ...]:
+        return slices(10, at=f"devices/x/packs/{name}")
+
+    base = Base(kind=Kind.FILE, vector={ANN: 1}, size=10, sha256=SHA)
+    staged = Staged(path="tree/s", identity=Identity(1, 2, 3, 4, 5), size=10, sha256=SHA, slices=at("staged"))
+    with State(tmp_path / "state.db") as state:
+        state.track([("tree/b", Tracked(base=base, slices=at("base")))])
+        state.stage([staged, Staged(path="tree/t", identity=staged.identity, size=10, sha256=SHA, slices=at("gone"))])
+        state.integrate(entry(1, Published(record=record("tree/a", 1), slices=at("older"))), "h1")
+        state.integrate(entry(2, Published(record=record("tree/a", 2), slices=at("newer")), prev="h1"), "h2")
+        assert state.forget_objects() == 0
+        state.unstage()
+        state.stage([staged])
+        before = names(state)
+        assert state.forget_objects() == 1
+        assert before - names(state) == {"devices/x/packs/gone"}
+        state.integrate(entry(3, Published(record=record("tree/c", 3), slices=at("new")), prev="h2"), "h3")
+        tracked = state.tracked("tree/b")
+        assert tracked is not None
+        assert tracked.slices == at("base")
+        assert state.staged() == {"tree/s": staged}
+        assert [state.slices_of(record("tree/a", seq)) for seq in (1, 2)] == [at("older"), at("newer")]
+        assert state.slices("tree/c", ANN) == at("new")
+        assert names(state) == {f"devices/x/packs/{name}" for name in ("base", "staged", "older", "newer", "new")}
+
+
 def test_the_file_is_private(tmp_path: Path) -> None:
     with State(tmp_path / "state.db"):
         assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
