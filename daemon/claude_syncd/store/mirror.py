@@ -89,10 +89,8 @@ class Mirrored:
         asked = up if up and guessed else [*up, *(member for member in order if member.down is not None)]
         try:
             member, data = await self._first(asked, name, span, believed=guessed)
-        except ObjectMissing:
-            raise
-        except StoreError:
-            if not stale:
+        except StoreError as error:
+            if not stale or isinstance(error, ObjectMissing):
                 raise
             member, data = await self._first(stale, name, span, believed=guessed)
         member.reaches(name)
@@ -133,10 +131,7 @@ class Mirrored:
         """See Store."""
         if self._following:
             await asyncio.wait(self._following, timeout=self._farewell)
-        left = [*self._late, *self._following]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await drop([*self._late, *self._following])
         with suppress(SyncError):  # nothing is lost with it that listings do not tell
             await self.save()
         await asyncio.gather(*(member.store.close() for member in self.members))
@@ -247,6 +242,9 @@ class Mirrored:
         raise errors[0] if errors else StoreUnavailable("no store is left that holds this vault")
 
     async def _put_once(self, name: str, data: bytes, *, if_absent: bool) -> None:
+        if if_absent:
+            # Who sent it without a condition has been told that it is there, maybe by another member than is asked now.
+            await self._sent_before(name, self._patience)
         up = self._up()
         chosen = [member for member in up if member.owed + len(data) <= OWED] or up[:1]
         for member in self.members:
@@ -307,6 +305,11 @@ class Mirrored:
         task.add_done_callback(self._late.pop)
         return task
 
+    async def _sent_before(self, name: str, patience: float | None) -> None:
+        """Wait for what is under way to members under a name, at most for so many seconds."""
+        if under_way := [task for task, (_, late) in self._late.items() if late == name]:
+            await asyncio.wait(under_way, timeout=patience)
+
     def _follow(self, task: _Task, data: bytes) -> None:
         """See to the end of a put that nobody waits for."""
         if task.done():
@@ -339,8 +342,7 @@ class Mirrored:
         await self._changed(name, landed, errors, deleted=False)
 
     async def _delete(self, name: str) -> None:
-        under_way = [task for task, (_, late) in self._late.items() if late == name]
-        await asyncio.gather(*under_way)
+        await self._sent_before(name, None)
         landed: list[Member] = []
         errors: list[StoreError] = []
 

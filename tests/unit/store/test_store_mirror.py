@@ -81,6 +81,33 @@ def states(mirror: Mirrored) -> list[tuple[str, int]]:
     return [(standing.state, standing.behind) for standing in mirror.standing()]
 
 
+class Late(ShakyStore):
+    """A store that takes its time for puts without a condition, until it is told not to."""
+
+    def __init__(self) -> None:
+        super().__init__("memory://late")
+        self.now = asyncio.Event()
+
+    async def put(self, name: str, data: bytes, *, if_absent: bool = False) -> None:
+        if not if_absent:
+            await self.now.wait()
+        await super().put(name, data, if_absent=if_absent)
+
+
+async def test_a_conditional_put_sees_what_one_of_them_has_not_got_yet(two: ShakyStore) -> None:
+    one = Late()
+    async with mirrored(one, two) as mirror:
+        await mirror.put("roster/000002", b"first")
+        second = asyncio.create_task(mirror.put("roster/000002", b"second", if_absent=True))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        one.now.set()
+        with pytest.raises(AlreadyExists):
+            await second
+        await mirror.settled()
+        assert [store.objects["roster/000002"] for store in (one, two)] == [b"first"] * 2
+
+
 async def test_a_put_reaches_both(one: ShakyStore, two: ShakyStore) -> None:
     async with mirrored(one, two) as mirror:
         await mirror.put(log(1), b"entry", if_absent=True)
