@@ -166,7 +166,9 @@ class MirrorMachine(RuleBasedStateMachine):
                 continue
             raise AssertionError(f"{name} was deleted")
         for name, data in self.there.items():
-            if name not in self.owed:
+            # A log entry is asked for to see whether it is there: who is not known to be back is not waited for.
+            guessed = "/log/" in name and any(member.down is not None for member in self.mirror.members)
+            if name not in self.owed and not guessed:
                 assert self._run(self.mirror.get(name)) == data
 
     def teardown(self) -> None:
