@@ -28,7 +28,7 @@ from claude_syncd.core.compaction import Live, Use
 from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.portable import encode_key
 from claude_syncd.engine.compact import Compactor
-from claude_syncd.engine.round import Direction
+from claude_syncd.engine.round import Ask, Direction
 from claude_syncd.store.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -178,7 +178,8 @@ class Year:
         stack.enter_context(fresh.running())
         self._clock(fresh)
         await fresh.start()
-        await fresh.sync()
+        await fresh.round.scan()
+        await fresh.round.run(Direction.SYNC, ask=Ask.NOTHING)
         return sum(fresh.site.counter.snapshot().requests.values()), told.packs, fresh
 
     async def busy_join(self) -> int:

@@ -14,6 +14,7 @@ from claude_syncd.engine import compact, compare, pull, push, take
 from claude_syncd.engine.merging import DIVERGED, Both, Found, note
 from claude_syncd.engine.plan import lookers_of
 from claude_syncd.engine.projected import is_projected, put
+from claude_syncd.local.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +111,7 @@ def compaction_without_grace(patch: pytest.MonkeyPatch) -> None:
     """A compaction deletes at once, and what is named by older records as well."""
     patch.setattr(compact, "GRACE", 0)
     patch.setattr(compact, "_in_use", lambda _site: Live())
+    patch.setattr(State, "objects_in_use", lambda _state, _device: set())
 
 
 MUTATIONS = {

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claude_syncd import config
-from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.portable import Root
 from claude_syncd.core.rules import Rules, Scope
 from claude_syncd.crypto.keys import load_keys
@@ -49,8 +48,6 @@ WORKERS = min(4, max(2, os.cpu_count() or 2) + 1)
 interpreter's lock from each other.
 """
 _AT_REST = "at_rest"
-_OBJECTS_FORGOTTEN = "objects-forgotten"
-_FORGET_OBJECTS_EVERY = 7 * DAY
 
 
 def load_settings(places: Places) -> Settings:
@@ -182,17 +179,8 @@ def tidied(site: Site) -> Iterator[None]:
         site.appliers[Root.CONFLICTS].clean_leftovers(lambda _: True)
     site.state.set_meta_durably(_AT_REST, None)  # or a power cut would take it back and leave what was begun
     expire_trash(site)
-    _forget_objects(site)
     yield  # an error passes by the next line on purpose: what it left behind is looked for at the next start
     site.state.set_meta(_AT_REST, "yes")
-
-
-def _forget_objects(site: Site) -> None:
-    """Keep the state from growing with each object that ever was. It reads all of it, so not at every start."""
-    lived = site.passed()
-    if lived - int(site.state.meta(_OBJECTS_FORGOTTEN) or 0) >= _FORGET_OBJECTS_EVERY:
-        site.state.forget_objects()
-        site.state.set_meta(_OBJECTS_FORGOTTEN, str(lived))
 
 
 def _reader(opened: Opened, keys: VaultKeys, pool: Executor, parallel: int) -> Reader:

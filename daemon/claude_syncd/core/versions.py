@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.model import Kind, Record, covers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from claude_syncd.core.model import Vector
+    from claude_syncd.core.model import Slice, Vector
+
+_HOUR = 3600
+APART = ((7 * DAY, 6 * _HOUR), (DAY, _HOUR), (0, 600))
+"""Versions of a file that only grew are kept so far apart (seconds) once they were superseded so long ago (lived)."""
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +25,46 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
     record: Record
     time_ns: int
+
+
+class Past(NamedTuple):
+    """One of a device's versions of a path: when it was published (Unix time in ns), how long ago another took its
+    place (lived), and where its content lies.
+    """
+
+    time_ns: int
+    age: int
+    slices: tuple[Slice, ...]
+
+
+def apart_ns(age: int) -> int:
+    """How far apart versions of a file that only grew are kept at this age."""
+    return next(apart for since, apart in APART if age >= since) * 1_000_000_000
+
+
+def surplus(versions: Sequence[Past]) -> list[int]:
+    """Which of a device's versions of a path, the oldest first and all of them, need not be kept: those that the next
+    one begins with, if they are close to one that is kept. No content is lost with them.
+    """
+    found, kept = [], None
+    for number, (one, after) in enumerate(pairwise(versions)):
+        if kept is not None and one.time_ns - kept < apart_ns(one.age) and _begins(one.slices, after.slices):
+            found.append(number)
+        else:
+            kept = one.time_ns
+    return found
+
+
+def _begins(one: tuple[Slice, ...], after: tuple[Slice, ...]) -> bool:
+    """Whether `after` begins with the content of `one`, as far as one can see by where they lie."""
+    if not 0 < len(one) <= len(after):
+        return False
+    last, same = one[-1], after[len(one) - 1]
+    return (
+        one[:-1] == after[: len(one) - 1]
+        and (last.object, last.blob, last.start) == (same.object, same.blob, same.start)
+        and last.length <= same.length
+    )
 
 
 def timeline(found: Iterable[Version]) -> list[Version]:

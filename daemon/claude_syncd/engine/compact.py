@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from claude_syncd.core.compaction import GRACE, MOST_ENTRIES, Live, Terms, Use, due, moving_runs, vacated
 from claude_syncd.core.compaction import waited_for as _waited_for
 from claude_syncd.core.elapsed import DAY
-from claude_syncd.core.model import Checkpoint, Published
+from claude_syncd.core.model import Checkpoint
 from claude_syncd.engine.checkpoints import read_newest
 from claude_syncd.engine.moving import Mover
 from claude_syncd.engine.push import say_seen, seen_here
@@ -218,13 +218,11 @@ class Compactor:
             return
         async with Writer(site.keys, site.me, seq, site.store.put, site.pool, inline_limit=0) as writer:
             mover = Mover(site, writer)
-            portions = site.state.outgoing(site.me)
-            newest_of = ""
-            while records := await site.off_loop(next, portions, ()):
-                for one in records:
-                    for run in moving_runs(one.slices, leaving, fold=one.record.path != newest_of):
+            portions = site.state.outgoing_places(leaving)
+            while (placed := await site.off_loop(next, portions, None)) is not None:
+                for one in placed:
+                    for run in moving_runs(one.slices, leaving, fold=one.newest):
                         await mover.add(run)
-                    newest_of = one.record.path
             await mover.finish()
             await site.off_loop(_repoint, site, mover)
 
@@ -293,7 +291,7 @@ def _may_sweep(site: Site, lived: int) -> bool:
 
 def _outgoing(site: Site) -> Live:
     live = Live()
-    for portion in site.state.outgoing(site.me):
+    for portion in site.state.outgoing_places():
         for one in portion:
             live.add(one.slices)
     return live
@@ -307,14 +305,14 @@ def _in_use(site: Site) -> Live:
 
 
 def _repoint(site: Site, mover: Mover) -> None:
-    for portion in site.state.outgoing(site.me):
+    for portion in site.state.outgoing_places(mover.objects()):
         now = ((one, mover.repointed(one.slices)) for one in portion)
-        site.state.repoint([Published(record=one.record, slices=new) for one, new in now if new != one.slices])
+        site.state.repoint([one._replace(slices=new) for one, new in now if new != one.slices])
 
 
 def _spare(site: Site, area: Area, checkpoint: int, lived: int) -> list[str]:
     """The objects of the own area that nothing has named for the grace, the oldest log entries first."""
-    used = _in_use(site).objects()
+    used = site.state.objects_in_use(site.me)
     names = {layout.log_name(site.me, seq) for seq in area.log if seq <= checkpoint}
     names |= {layout.checkpoint_name(site.me, seq) for seq in area.checkpoints if seq < checkpoint}
     names |= area.packs.keys()

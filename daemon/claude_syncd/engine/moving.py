@@ -63,6 +63,10 @@ class Mover:
         await self._flush()
         await self._writer.finish()
 
+    def objects(self) -> set[str]:
+        """The objects that something was moved out of."""
+        return {name for name, _ in self._spans}
+
     def repointed(self, slices: Sequence[Slice]) -> tuple[Slice, ...]:
         """The same content in its new places."""
         return repointed(slices, {one: now for one in slices if (now := self._now(one))})

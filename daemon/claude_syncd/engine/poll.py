@@ -40,6 +40,23 @@ class Poller:
         """The number that the next entry of the roster has."""
         return self._next_roster
 
+    async def begin(self) -> bool:
+        """Once at start: be in the roster, and take in all there is; after this nothing needs to be asked for now. One
+        LIST.
+
+        First what this device has written and its state has forgotten: it was lost or restored. Of its log one entry
+        more than was listed is asked for: a listing may lack the newest yet, and who does not know it takes it for a
+        twin's later. Returns the same as `relist`.
+        """
+        site = self._site
+        await self.join()
+        before = await site.off_loop(site.state.positions)
+        areas = await site.reader.areas()
+        self._check_reach(before, areas)
+        await read_newest(site, site.me, areas.get(site.me, Area()))
+        await self._device(site.me)
+        return await self._listed(before, areas)
+
     async def join(self) -> None:
         """Read the whole roster and enter this device under the next free number if it is not there."""
         site = self._site
@@ -93,33 +110,28 @@ class Poller:
         Whether this device had not looked for so long that others may have forgotten about it.
         """
         site = self._site
-        looked = int(await site.off_loop(site.state.meta, _LISTED) or 0)
         await self.roster()
         before = await site.off_loop(site.state.positions)
         areas = await site.reader.areas()
+        self._check_reach(before, areas)
+        return await self._listed(before, areas)
+
+    async def _listed(self, before: dict[str, Position], areas: dict[str, Area]) -> bool:
+        """Take in what a listing has shown; `before`: what was known when it was asked for."""
+        site = self._site
+        looked = int(await site.off_loop(site.state.meta, _LISTED) or 0)
         gone = await site.off_loop(site.state.removed)
         for device in areas.keys() - before.keys() - gone:
             entry = RosterEntry(number=0, device=device, name=device[:8], time_ns=0)
             await site.off_loop(site.state.joined, entry)
-        self._check_reach(before, areas)
         for device, area in areas.items():
-            if device not in gone and _is_compacted(before.get(device), area):
+            if device not in {site.me, *gone}:  # what somebody else wrote under this id tells of a twin
                 await self._reported(device, area)
+        await self._check_claims()
         await site.off_loop(site.state.conclude)
         now = site.now_ns()
         await site.off_loop(site.state.set_meta, _LISTED, str(now))
         return 0 < looked < now - (FENCED - _BEFORE_FENCED) * 1_000_000_000
-
-    async def own_area(self) -> None:
-        """Integrate what this device has written and its state has forgotten: it was lost or restored. One LIST and
-        one GET: a listing may lack the newest entry yet, and who does not know it takes it for a twin's later.
-        """
-        site = self._site
-        area = await site.reader.area(site.me)
-        await read_newest(site, site.me, area)
-        positions = await site.off_loop(site.state.positions)
-        self._check_reach({site.me: positions[site.me]}, {site.me: area})
-        await self._device(site.me)
 
     async def has_twin(self) -> bool:
         """Whether somebody else has written this device's next log entry, and maybe compacted it since. One LIST."""
@@ -140,12 +152,12 @@ class Poller:
         return sum(counts)
 
     async def _reported(self, device: str, area: Area | None = None) -> int:
-        """Poll one device, its newest checkpoint first where its `area` is given; what is wrong with its log is a
-        problem to show, and no reason to skip the others.
+        """Poll one device, or take in what a listing of its `area` has shown, by its newest checkpoint if need be; what
+        is wrong with its log is a problem to show, and no reason to skip the others.
         """
         problem = f"log:{device}"
         try:
-            if area is not None:
+            if area is not None and await self._is_compacted(device, area):
                 await read_newest(self._site, device, area)
             count = await self._device(device, area.newest_entry if area is not None else 0)
         except ObjectMissing:
@@ -157,12 +169,12 @@ class Poller:
         return count
 
     async def _device(self, device: str, listed: int = 0) -> int:
-        """Take in what there is of one log. Where a listing has shown more than was read, up to there, `listed`."""
+        """Take in what there is of one log; what a listing has shown, up to `listed`, where there was one."""
         site = self._site
         position = (await site.off_loop(site.state.positions)).get(device)
         seq = position.seq if position is not None else 0
         count, window = 0, 1
-        while True:
+        while not 0 < listed <= seq:
             if listed > seq:
                 window = min(listed - seq, CATCH_UP)
             fetched = await asyncio.gather(*(self._entry(device, seq + 1 + i) for i in range(window)))
@@ -172,9 +184,17 @@ class Poller:
                 entry, sha256 = opened
                 await site.off_loop(site.state.integrate, entry, sha256)
                 seq, count = entry.seq, count + 1
-            if seq == listed:
-                return count
             window = min(max(1, count), CATCH_UP)
+        return count
+
+    async def _is_compacted(self, device: str, area: Area) -> bool:
+        """Whether to go on from the device's newest checkpoint: nothing of its log was read, its next entry is gone, or
+        far more of them wait.
+        """
+        position = (await self._site.off_loop(self._site.state.positions)).get(device)
+        seq = position.seq if position is not None else 0
+        far = seq == 0 or seq + 1 not in area.log or area.newest_checkpoint - seq >= FAR
+        return far and area.newest_checkpoint > seq
 
     async def _entry(self, device: str, seq: int) -> tuple[LogEntry, str] | None:
         try:
@@ -223,12 +243,3 @@ class Poller:
                 self._site.problems[problem] = str(error)
             else:
                 self._site.problems.pop(problem, None)
-
-
-def _is_compacted(position: Position | None, area: Area) -> bool:
-    """Whether to go on from the device's newest checkpoint: nothing of its log was read, its next entry is gone, or far
-    more of them wait.
-    """
-    seq = position.seq if position is not None else 0
-    far = seq == 0 or seq + 1 not in area.log or area.newest_checkpoint - seq >= FAR
-    return far and area.newest_checkpoint > seq

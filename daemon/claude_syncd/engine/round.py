@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import Flag
+from enum import Enum, Flag
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,16 @@ class Direction(Flag):
     PUSH = 1
     PULL = 2
     SYNC = 3
+
+
+class Ask(Enum):
+    """What a round that pulls asks the store for first: nothing, as all was asked for just now; each device's log; or
+    the roster as well.
+    """
+
+    NOTHING = 0
+    LOGS = 1
+    ALL = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +125,7 @@ class Round:
         """
         async with self._lock:
             await before_first_use(self.site)
-            await self.poller.join()
-            await self.poller.own_area()
-            if await self.poller.relist():
+            if await self.poller.begin():
                 self.dirty |= await self.site.off_loop(rejoined, self.site)
 
     async def check_id(self) -> None:
@@ -158,8 +166,8 @@ class Round:
             plan = await self._decide(self.dirty.union(await self.site.off_loop(self.site.state.todo)))
             await self.holds.check(plan)
 
-    async def run(self, direction: Direction, limits: Limits | None = None, *, newcomers: bool = False) -> RunResult:
-        """One round; if it pulls, with `newcomers` it first asks who joined since the roster was read.
+    async def run(self, direction: Direction, limits: Limits | None = None, ask: Ask = Ask.LOGS) -> RunResult:
+        """One round; if it pulls, it first asks the store for news as `ask` says.
 
         Raises StoreError; Held when it stopped to ask. What is not done stays to be done.
         """
@@ -171,9 +179,10 @@ class Round:
             tally, rest = Tally(), set[str]()
             try:
                 if Direction.PULL in direction:
-                    if newcomers:
+                    if ask is Ask.ALL:
                         await self.poller.roster()
-                    await self.poller.others()
+                    if ask is not Ask.NOTHING:
+                        await self.poller.others()
                 # What is published or kept aside makes work of its own: a kept side comes to this disk, too.
                 for _ in range(_PASSES):
                     if not await self._pass(direction, limits or Limits(), tally):

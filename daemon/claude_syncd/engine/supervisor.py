@@ -14,7 +14,7 @@ from claude_syncd.engine import approvals, report
 from claude_syncd.engine.audience import Audience
 from claude_syncd.engine.compact import Compactor
 from claude_syncd.engine.plan import render
-from claude_syncd.engine.round import Direction, Limits, Round
+from claude_syncd.engine.round import Ask, Direction, Limits, Round
 from claude_syncd.engine.survey import hinted
 from claude_syncd.engine.timing import Schedule
 from claude_syncd.errors import Held, LocalError, StoreRefused, StoreUnavailable, SyncError
@@ -66,9 +66,7 @@ class Supervisor:
         self._wake = asyncio.Event()
         self.hints: set[str] = set()  # files of the tree that something happened to since the last round
         self._rescans: set[str] = {""}
-        self._scanned = now
-        self._rostered = now
-        self._listed = now
+        self._scanned = self._rostered = self._listed = now
         self._noted = -math.inf
         self._prepared = False
         self._watcher: Watcher | None = None
@@ -141,8 +139,8 @@ class Supervisor:
         try:
             self._rescans.add("")  # hints may be on their way still
             await self._look()
-            await self.prepare()
-            result = await self.round.run(direction, limits, newcomers=True)
+            ask = Ask.NOTHING if await self.prepare() else Ask.ALL
+            result = await self.round.run(direction, limits, ask)
         except SyncError as error:
             self._failed(error)
             raise
@@ -158,9 +156,9 @@ class Supervisor:
         """What a sync would do now."""
         self._rescans.add("")
         await self._look()
-        await self.prepare()
-        await self.round.poller.roster()
-        await self.round.poller.others()
+        if not await self.prepare():
+            await self.round.poller.roster()
+            await self.round.poller.others()
         plan = await self.round.look(limits)
         positions = await self.site.off_loop(self.site.state.positions)
         return render(plan, {p.device: p.name for p in positions.values()})
@@ -282,17 +280,17 @@ class Supervisor:
     async def _attempt(self, *, poll: bool) -> None:
         try:
             await self._look()
-            await self.prepare()
+            ask = Ask.NOTHING if await self.prepare() else Ask.LOGS
             if poll:
                 await self._catch_up()
-            result = await self.round.run(Direction.SYNC if poll else Direction.PUSH)
+            direction = Direction.SYNC if poll else Direction.PUSH
+            result = await self.round.run(direction, ask=ask)
         except SyncError as error:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - a defect must not end the daemon, nor pass unseen
             _log.exception("internal error")
             self._failed(SyncError(f"internal error: {type(error).__name__}: {error}"))
         else:
-            direction = Direction.SYNC if poll else Direction.PUSH
             await self._succeeded(direction, result)
             if result.uploaded or result.downloaded or result.deleted or result.conflicts:
                 _log.info(
@@ -306,11 +304,13 @@ class Supervisor:
                 )
         await self.tell()
 
-    async def prepare(self) -> None:
-        """What comes before everything else, once."""
-        if not self._prepared:
-            await self.round.prepare()
-            self._prepared = True
+    async def prepare(self) -> bool:
+        """What comes before everything else, once. Whether it was now, and asked the store for all there is."""
+        if self._prepared:
+            return False
+        await self.round.prepare()
+        self._prepared = True
+        return True
 
     async def _catch_up(self) -> None:
         now = self._clock()

@@ -28,16 +28,24 @@ if TYPE_CHECKING:
 
 _LISTED = 1000  # files
 _TRASH = "trash"
+_THINNED = "thinned"
 
 _trash_decoder = msgspec.json.Decoder(dict[str, Seen])
 
 
 def forget_versions(site: Site) -> None:
     """Drop what was superseded longer ago than the retention, by elapsed time, and of the rest the oldest that are more
-    bytes than it allows.
+    bytes than it allows; once a day, of sessions that grew, what lies close to versions that stay. What only those
+    versions needed goes with them. Only while no round is under way.
     """
-    site.state.forget_versions(site.passed() - site.retention_days * DAY)
-    site.state.drop_versions(versions_beyond(site))
+    state, lived = site.state, site.passed()
+    state.forget_versions(lived - site.retention_days * DAY)
+    state.drop_versions(versions_beyond(site))
+    if lived - int(state.meta(_THINNED) or -DAY) >= DAY:
+        state.drop_versions(state.surplus_versions(lived))
+        state.forget_entries()
+        state.forget_objects()
+        state.set_meta(_THINNED, str(lived))
 
 
 def expire_trash(site: Site) -> None:

@@ -265,9 +265,11 @@ class Database:
         return msgspec.msgpack.encode(packed)
 
     def unpack_slices(self, packed: object) -> tuple[Slice, ...]:
-        """What `pack_slices` packed."""
+        """What `pack_slices` packed. To be called under the same lock as what was asked for it: later the names may be
+        forgotten.
+        """
         rows = _slices_decoder.decode(packed)  # type: ignore[arg-type]
-        return tuple(Slice(self._name(number), blob, start, length) for number, blob, start, length in rows)
+        return tuple(Slice(self.object_name(number), blob, start, length) for number, blob, start, length in rows)
 
     def objects_in(self, packed: object) -> set[int]:
         """The numbers of the objects that packed slices are in."""
@@ -278,7 +280,8 @@ class Database:
         self._names.clear()
         self._ids.clear()
 
-    def _name(self, number: int) -> str:
+    def object_name(self, number: int) -> str:
+        """The name of the object with this number."""
         name = self._names.get(number)
         if name is None:
             if len(self._names) >= _NAMES_KEPT:

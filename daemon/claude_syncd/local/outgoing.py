@@ -7,7 +7,7 @@ packs     how many bytes of plaintext own packs hold
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from claude_syncd.core.compaction import Held, Terms, forgotten
 from claude_syncd.core.model import Published
@@ -15,7 +15,7 @@ from claude_syncd.local.devices import Devices
 from claude_syncd.local.versions import RECORD, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from claude_syncd.core.model import Checkpoint, Record, Slice
 
@@ -34,9 +34,12 @@ SELECT r.path FROM records r WHERE r.device=:device AND (
   (r.kind<>'file' AND r.at <= :old)
   OR EXISTS (SELECT 1 FROM records o WHERE o.path=r.path AND o.device<>:device AND o.at <= :old))"""
 _HELD = f"SELECT {RECORD}, at FROM records WHERE path=?"  # noqa: S608
-_NEXT = f"""
-SELECT {_ROWS} FROM outgoing WHERE path >= ?1 AND (path > ?1 OR seq < ?2)
-ORDER BY path, seq DESC LIMIT {PORTION}"""  # noqa: S608
+_NEXT, _NEXT_PLACES = (
+    f"""
+    SELECT {columns} FROM outgoing WHERE path >= ?1 AND (path > ?1 OR seq < ?2)
+    ORDER BY path, seq DESC LIMIT {PORTION}"""  # noqa: S608
+    for columns in (_ROWS, "path, seq, slices")
+)
 _CONTENTS = tuple(
     f"SELECT {RECORD}, slices FROM {table} WHERE device=? AND (path, seq) > (?, ?) ORDER BY path, seq LIMIT {PORTION}"  # noqa: S608
     for table in ("records", "superseded")
@@ -48,6 +51,15 @@ _IN_USE = (
     "SELECT slices FROM superseded WHERE device=?",
     "SELECT slices FROM staged WHERE ? IS NOT NULL",
 )
+
+
+class Placed(NamedTuple):
+    """Where the content of a record of the checkpoint is, and whether it is the newest of its path."""
+
+    path: str
+    seq: int
+    newest: bool
+    slices: tuple[Slice, ...]
 
 
 class Outgoing(Devices):
@@ -96,12 +108,29 @@ class Outgoing(Devices):
         with self._lock:
             return Published(record=record, slices=self.unpack_slices(slices))
 
-    def repoint(self, moved: Iterable[Published]) -> None:
+    def outgoing_places(self, among: Collection[str] | None = None) -> Iterator[list[Placed]]:
+        """The same, but only where the contents are; with `among` only of records with any part in these objects."""
+        wanted = self._numbers(among) if among is not None else None
+        last: tuple[object, object] = ("", 0)
+        while rows := self.rows(_NEXT_PLACES, last):
+            portion = []
+            with self._lock:
+                for path, seq, packed in rows:
+                    newest, last = path != last[0], (path, seq)
+                    if wanted is None or not wanted.isdisjoint(self.objects_in(packed)):
+                        portion.append(Placed(str(path), int(str(seq)), newest, self.unpack_slices(packed)))
+            yield portion
+
+    def _numbers(self, names: Iterable[str]) -> set[int]:
+        found = (self.rows("SELECT id FROM objects WHERE name=?", (name,)) for name in names)
+        return {int(str(rows[0][0])) for rows in found if rows}
+
+    def repoint(self, moved: Iterable[Placed]) -> None:
         """The contents of these records of the checkpoint that was begun lie elsewhere now."""
         with self.transaction() as db:
             db.executemany(
                 "UPDATE outgoing SET slices=? WHERE path=? AND seq=?",
-                ((self.pack_slices(db, p.slices), p.record.path, p.record.seq) for p in moved),
+                ((self.pack_slices(db, p.slices), p.path, p.seq) for p in moved),
             )
 
     def leave_out_superseded(self) -> bool:
@@ -131,12 +160,13 @@ class Outgoing(Devices):
         """All that is known of what a device has published, with where it lies, by path."""
         for query in _CONTENTS:
             last: tuple[object, object] = ("", 0)
-            while rows := self.rows(query, (device, *last)):
-                for row in rows:
-                    with self._lock:
-                        slices = self.unpack_slices(row[9])
-                    yield record_of(row), slices
-                last = (rows[-1][0], rows[-1][3])
+            while portion := self._contents(query, (device, *last)):
+                yield from portion
+                last = (portion[-1][0].path, portion[-1][0].seq)
+
+    def _contents(self, query: str, after: tuple[object, ...]) -> list[tuple[Record, tuple[Slice, ...]]]:
+        with self._lock:  # for both: the names of objects are forgotten meanwhile
+            return [(record_of(row), self.unpack_slices(row[9])) for row in self.rows(query, after)]
 
     def in_use(self, device: str) -> Iterator[tuple[Slice, ...]]:
         """The slices of all that this device has in its area, or is about to have."""
@@ -145,11 +175,20 @@ class Outgoing(Devices):
                 with self._lock:
                     yield self.unpack_slices(packed)
 
+    def objects_in_use(self, device: str) -> set[str]:
+        """The objects that these slices are in."""
+        numbers: set[int] = set()
+        for query in _IN_USE:
+            for (packed,) in self.rows(query, (device,)):
+                numbers.update(self.objects_in(packed))
+        with self._lock:
+            return {self.object_name(number) for number in numbers}
+
     # -- objects ------------------------------------------------------------------------------------------------------
 
     def forget_objects(self) -> int:
         """Forget the names of objects that no slices are in any more, as those of log entries that were compacted away;
-        how many. Only while nobody else is at work here: who holds packed slices needs the names.
+        how many.
         """
         with self.transaction() as db:
             named: set[int] = set()

@@ -6,7 +6,8 @@
     forgotten   paths that the user of this device deleted for good, with all that was known of them then (lived)
 
 A session grows by many small pushes, and each version is the beginning of the next one. Of those that follow each
-other within ten minutes only the first is remembered, so that a day's work is a hundred rows and not thousands.
+other within ten minutes only the first is remembered, so that a day's work is a hundred rows and not thousands; of
+older ones fewer are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from claude_syncd.core.compaction import Live, fitting
 from claude_syncd.core.model import Extends, Kind, Record, Vector
 from claude_syncd.core.reconcile import EVICTABLE
 from claude_syncd.core.rules import classify_portable
-from claude_syncd.core.versions import Version
+from claude_syncd.core.versions import Past, Version, apart_ns, surplus
 from claude_syncd.local.database import Database, Shape
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from claude_syncd.core.model import LogEntry, Slice
-
-APART_NS = 600 * 1_000_000_000
-"""Versions of a file that only grew are remembered so far apart."""
 
 Dot = tuple[str, str, int]
 """Path, device and seq of a record."""
@@ -51,6 +49,11 @@ INSERT OR REPLACE INTO superseded
     AND NOT (:grew AND EXISTS (
       SELECT 1 FROM superseded s
       WHERE s.path=r.path AND s.device=r.device AND s.time_ns > ifnull(e.time_ns, r.mtime_ns) - :apart))"""
+
+_SEVERAL = "SELECT path, device FROM superseded GROUP BY path, device HAVING count(*) > 1"
+_PAST = """
+SELECT seq, time_ns, since, slices FROM superseded WHERE path=?1 AND device=?2
+UNION ALL SELECT seq, 0, 0, slices FROM records WHERE path=?1 AND device=?2 ORDER BY seq"""
 
 _DROP_ENTRIES = """
 DELETE FROM entries
@@ -89,6 +92,10 @@ class Versions(Database):
         with self.transaction() as db:
             db.execute("DELETE FROM superseded WHERE since<?", (before,))
             db.execute("DELETE FROM forgotten WHERE since<?", (before,))
+
+    def forget_entries(self) -> None:
+        """Forget when those log entries were written that no version is of any more."""
+        with self.transaction() as db:
             db.execute(_DROP_ENTRIES)
 
     def versions_beyond(self, limit: int) -> list[Dot]:
@@ -103,6 +110,21 @@ class Versions(Database):
             live.add(slices)
         kept = fitting(limit, live, self._unpacked([row[3:] for row in rows]))
         return [(str(path), str(device), int(str(seq))) for path, device, seq, _ in rows[kept:]]
+
+    def surplus_versions(self, lived: int) -> list[Dot]:
+        """The superseded versions that say little as of now (lived): others that are kept are close to them, and their
+        contents go on in the next ones.
+        """
+        found: list[Dot] = []
+        for path, device in self.rows(_SEVERAL):
+            with self._lock:
+                rows = [
+                    (int(str(seq)), int(str(t)), int(str(since)), s)
+                    for seq, t, since, s in self.rows(_PAST, (path, device))
+                ]
+                past = [Past(t, lived - since, self.unpack_slices(packed)) for _, t, since, packed in rows]
+            found += [(str(path), str(device), rows[number][0]) for number in surplus(past)]
+        return found
 
     def _unpacked(self, rows: Iterable[tuple[object, ...]]) -> Iterator[tuple[Slice, ...]]:
         for (packed,) in rows:
@@ -157,7 +179,7 @@ class Versions(Database):
                 "device": record.device,
                 "since": since,
                 "grew": int(extends is not None and extends.path == record.path and record.kind is Kind.FILE),
-                "apart": APART_NS,
+                "apart": apart_ns(0),
             },
         )
 

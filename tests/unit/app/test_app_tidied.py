@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from compacting import Clock
 from devices import Device, Vault
 
 from claude_syncd.app.compose import tidied
-from claude_syncd.core.elapsed import DAY
-from claude_syncd.core.model import Identity, Slice
-from claude_syncd.local.state import Staged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,24 +49,3 @@ def test_after_the_loss_of_the_state_it_goes_as_well(device: Device) -> None:
         path.unlink()
     _used(device)
     assert not device.has("agents/.csync-0123456789abcdef.tmp")
-
-
-def test_once_a_week_what_no_object_is_needed_for_is_forgotten(tmp_path: Path) -> None:
-    device = Device(Vault(), tmp_path, "ann")
-    unnamed = Staged(
-        path="tree/x",
-        identity=Identity(1, 2, 3, 4, 5),
-        size=9,
-        sha256="0" * 64,
-        slices=(Slice("devices/x/packs/1", 0, 0, 9),),
-    )
-    left = []
-    with device.running():
-        clock = Clock(device)
-        for days in (0, 1, 5, 2, 1):
-            clock.go_on(days * DAY, device)
-            with tidied(device.site):
-                left.append(device.site.state.rows("SELECT count(*) FROM objects")[0][0])
-                device.site.state.stage([unnamed])
-                device.site.state.unstage()
-    assert left == [0, 1, 1, 0, 1]

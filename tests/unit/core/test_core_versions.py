@@ -1,7 +1,8 @@
 from itertools import permutations
 
-from claude_syncd.core.model import Kind, Record, Vector
-from claude_syncd.core.versions import Version, as_of, common_ancestor, timeline
+from claude_syncd.core.elapsed import DAY
+from claude_syncd.core.model import Kind, Record, Slice, Vector
+from claude_syncd.core.versions import Past, Version, as_of, common_ancestor, surplus, timeline
 
 ANN, BOB = "a" * 32, "b" * 32
 
@@ -81,3 +82,54 @@ def test_what_was_deleted_or_withdrawn_is_no_ancestor() -> None:
     for kind in (Kind.TOMBSTONE, Kind.WITHDRAWN):
         gone = version(BOB, 1, 2, "", seen={ANN: 1}, kind=kind).record
         assert common_ancestor([first, gone], {ANN: 2, BOB: 1}, {ANN: 1, BOB: 2}) is None
+
+
+def grown(pieces: int, *, every: int, age: int, first: int = 0) -> list[Past]:
+    """A file that grew by 10 bytes every so many seconds, by so many pieces; each version superseded `age` ago."""
+    return [
+        Past((first + n * every) * 1_000_000_000, age, (Slice("devices/x/packs/1", 0, 0, 10 + 10 * n),))
+        for n in range(pieces)
+    ]
+
+
+def kept(versions: list[Past]) -> list[int]:
+    gone = surplus(versions)
+    return [n for n in range(len(versions)) if n not in gone]
+
+
+def test_of_a_file_that_grew_fewer_versions_stay_the_older_they_are() -> None:
+    for age, apart in ((0, 1), (DAY - 1, 1), (DAY, 6), (7 * DAY, 36)):
+        assert kept(grown(100, every=600, age=age)) == [
+            *range(0, 99, apart),
+            *([99] if 99 % apart or apart == 1 else []),
+        ]
+
+
+def test_a_version_stays_unless_the_next_one_begins_with_it() -> None:
+    old = 30 * DAY
+    whole = Slice("devices/x/packs/1", 0, 0, 1 << 20)
+
+    def last_two(one: tuple[Slice, ...], other: tuple[Slice, ...]) -> list[int]:
+        return kept([Past(0, old, (whole,)), Past(1, old, one), Past(2, old, other), Past(3, old, ())])
+
+    tail = Slice("devices/x/packs/1", 1, 5, 10)
+    assert last_two((whole, tail), (whole, Slice("devices/x/packs/1", 1, 5, 11))) == [0, 2, 3]
+    assert last_two((whole, tail), (whole, tail, tail)) == [0, 2, 3]
+    for other in (
+        (whole, Slice("devices/x/packs/1", 1, 5, 9)),  # shorter
+        (whole, Slice("devices/x/packs/1", 1, 4, 11)),
+        (whole, Slice("devices/x/packs/1", 2, 5, 10)),
+        (whole, Slice("devices/x/packs/2", 1, 5, 10)),
+        (tail, whole),
+        (whole,),
+        (),  # a deletion
+    ):
+        assert last_two((whole, tail), other) == [0, 1, 2, 3]
+    assert last_two((), (whole,)) == [0, 1, 2, 3]  # nothing, or a deletion: it says something of its own
+
+
+def test_leaving_out_what_is_surplus_makes_nothing_else_surplus() -> None:
+    for age in (0, 2 * DAY, 8 * DAY):
+        versions = grown(200, every=431, age=age)
+        left = [versions[n] for n in kept(versions)]
+        assert surplus(left) == []

@@ -416,10 +416,24 @@ async def test_versions_that_share_their_bytes_share_them_after_many_checkpoints
             clock.go_on(700, ann)
             await grow(ann, 1, start=number * 5 + push)
         await fold(ann, clock)
-    assert len(ann.site.state.versions(ann.site.state.paths()[0])) > 20
+    assert len(ann.site.state.versions(ann.site.state.paths()[0])) > 10
     size = (ann.places.tree / ann.transcript()).stat().st_size
     live = sum(await plain_sizes(ann))
     assert size <= live <= 2 * size
+    await everything_resolves(ann)
+
+
+async def test_names_of_objects_that_are_gone_are_forgotten_once_a_day(pair: Pair) -> None:
+    """Each push has an object of its own, and the daemon runs for months."""
+    ann, _ = pair
+    clock = Clock(ann)
+    for number in range(4):
+        for push in range(3):
+            await grow(ann, 1, start=number * 3 + push)
+        await fold(ann, clock)
+        clock.go_on(DAY, ann)
+    names = {str(name) for (name,) in ann.site.state.rows("SELECT name FROM objects")}
+    assert len([name for name in names if "/log/" in name]) <= 3, "of those since the last checkpoint but one"
     await everything_resolves(ann)
 
 

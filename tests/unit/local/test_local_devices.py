@@ -9,6 +9,7 @@ from claude_syncd.core.compaction import Terms
 from claude_syncd.core.elapsed import AWAY
 from claude_syncd.core.model import Base, Checkpoint, Kind, LogEntry, Published, Record, RosterEntry, Seen, Slice, heads
 from claude_syncd.errors import IntegrityError
+from claude_syncd.local.outgoing import Placed
 from claude_syncd.local.state import State, Tracked
 
 ANN, BOB = "a" * 32, "b" * 32
@@ -127,7 +128,7 @@ def test_what_this_device_leaves_out_of_its_own_checkpoint_is_forgotten_at_once(
     integrate(state, 3, published("tree/b", 3))
     (records,) = state.outgoing(ANN)
     assert [p.record.path for p in records] == ["tree/b"]
-    state.repoint([published("tree/b", 1, slices=NEW)])
+    state.repoint([Placed("tree/b", 1, newest=True, slices=NEW)])
     state.compacted(checkpoint(2))
     state.conclude()
     assert state.newest("tree/a") == []

@@ -3,9 +3,10 @@
 from itertools import pairwise
 from pathlib import Path
 
+from claude_syncd.core.elapsed import DAY
 from claude_syncd.core.model import Extends, Kind, LogEntry, Published, Record, Slice
+from claude_syncd.core.versions import apart_ns
 from claude_syncd.local.state import State
-from claude_syncd.local.versions import APART_NS
 
 ANN = "a" * 32
 MINUTE = 60 * 1_000_000_000
@@ -65,7 +66,24 @@ def test_of_a_growing_file_a_version_every_ten_minutes_is_remembered(tmp_path: P
         assert seqs[-1] == 31
         assert len(seqs) == 4
         times = [time for _, _, time in log.versions()][:-1]
-        assert all(later - earlier >= APART_NS for earlier, later in pairwise(times))
+        assert all(later - earlier >= apart_ns(0) for earlier, later in pairwise(times))
+
+
+def test_of_a_file_that_grew_long_ago_fewer_versions_are_remembered(tmp_path: Path) -> None:
+    with State(tmp_path / "state.db") as state:
+        log = Log(state)
+        state.live(wall_ns=1, running=0)
+        for number in range(13):
+            log.push(number * 10 * MINUTE, f"{number}", grown=1 if number else 0)
+        log.push(130 * MINUTE, "rewritten")
+        log.push(140 * MINUTE, "rewritten and grown", grown=1)
+        state.live(wall_ns=1, running=10)
+        assert state.surplus_versions(state.lived) == []
+        gone = state.surplus_versions(state.lived + DAY)
+        assert [seq for _, _, seq in gone] == [2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 14]
+        state.drop_versions(gone)
+        assert [seq for seq, _, _ in log.versions()] == [1, 7, 13, 15]  # 13 is what was rewritten
+        assert state.surplus_versions(state.lived + DAY) == []
 
 
 def test_what_was_superseded_long_ago_is_dropped_and_the_newest_stays(tmp_path: Path) -> None:
