@@ -220,17 +220,34 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     bytes_total: int = 0
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is wrong with an object of the vault, or a version of a path in it."""
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that is wrong with an object of the vault, or a version of a path in it. `store`: the one that has it
+    wrong, where the vault is in several and that can be told.
+    """
 
     object: str
     problem: str
+    store: str = ""
+
+
+class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check found in one of the stores of a vault. `objects`: that were looked at there, `damaged` ones among
+    them. `behind`: objects to come, which another store has. `problem`: that it was not checked, or not to the end, and
+    why; `hint`: what to do. Both are empty where it was.
+    """
+
+    url: str
+    objects: int = 0
+    damaged: int = 0
+    behind: int = 0
+    problem: str = ""
+    hint: str = ""
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a check of the vault looked at and found. `files` versions of files were read whole and had the right hash;
     0 where only the objects were looked at. Nothing names the `spare` objects: they are left from work that was cut
-    off, or wait to be deleted. `more`: findings beyond those listed.
+    off, or wait to be deleted. `more`: findings beyond those listed. `stores`: each of them, where there are several.
     """
 
     objects: int
@@ -240,3 +257,4 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     spare_bytes: int = 0
     findings: list[Finding] = []
     more: int = 0
+    stores: list[StoreCheck] | msgspec.UnsetType = msgspec.UNSET

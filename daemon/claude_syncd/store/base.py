@@ -28,7 +28,19 @@ class ObjectInfo:
     size: int
 
 
-class Store(Protocol):
+class Readable(Protocol):
+    """What a vault is read from: the part of Store that asks, and changes nothing."""
+
+    async def get(self, name: str, span: Span | None = None) -> bytes:
+        """The object's bytes, or those of `span` (fewer where the object ends). Raises ObjectMissing."""
+        ...
+
+    async def list(self, prefix: str) -> Iterable[ObjectInfo]:
+        """Every object whose name begins with `prefix`, in the order of names. Never partial: it is all or an error."""
+        ...
+
+
+class Store(Readable, Protocol):
     """Named immutable objects. Names: parts of [A-Za-z0-9._-] joined by "/"; relative to the vault.
 
     Every method may raise StoreUnavailable (passing) or StoreRefused (lasting); nothing else than the errors of
@@ -46,14 +58,6 @@ class Store(Protocol):
         With `if_absent` raises AlreadyExists rather than overwrite, on stores that can; others overwrite.
         After an error the object may or may not be there.
         """
-        ...
-
-    async def get(self, name: str, span: Span | None = None) -> bytes:
-        """The object's bytes, or those of `span` (fewer where the object ends). Raises ObjectMissing."""
-        ...
-
-    async def list(self, prefix: str) -> Iterable[ObjectInfo]:
-        """Every object whose name begins with `prefix`, in the order of names. Never partial: it is all or an error."""
         ...
 
     async def delete(self, name: str) -> None:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
+from claude_syncd.errors import IntegrityError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from claude_syncd.errors import StoreError
+    from claude_syncd.errors import StoreError, SyncError
     from claude_syncd.store.base import Store
 
 MAX_NAMES: Final = 1_000_000
 _TOLD: Final = 3
 _GAVE: Final = 1024  # more objects than anybody reads at once
-_SEE: Final = "see docs/operations.md, More than one store"
+SEE: Final = "see docs/operations.md, More than one store"
 
 StateWord = Literal["ok", "behind", "unreachable", "disagrees"]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
@@ -95,13 +97,23 @@ class Member:
         if place is not None and place[1] > self.furthest.get(place[0], 0):
             self.furthest[place[0]] = place[1]
 
+    def damaged(self, name: str) -> None:
+        """Note that what it has of the object `name` is not authentic: others are asked first from now on."""
+        self.doubted.add(name)
+        self.odd[name] = f"its {name} is damaged"
+
+    def whole(self, name: str) -> None:
+        """Note that its object `name` was verified to the last byte."""
+        self.doubted.discard(name)
+        self.odd.pop(name, None)
+
     def standing(self) -> Standing:
         """How it is; as it was in the last run until something is known in this one."""
         behind = len(self.lacking | self.missed.keys())
         odd = ["it holds another vault, and is left alone"] if self.foreign else list(self.odd.values())
         if odd:
             what = "; ".join(odd[:_TOLD])
-            return Standing(self.address, "disagrees", behind, f"{self.address}: {what}", _SEE)
+            return Standing(self.address, "disagrees", behind, f"{self.address}: {what}", SEE)
         if self.down is not None:
             problem = f"{self.address} is out of reach: {self.down}; it is brought up to date once it answers"
             return Standing(self.address, "unreachable", behind or self.before.behind, problem, self.down.hint)
@@ -125,16 +137,18 @@ class Givers:
         while len(self._gave) > _GAVE:
             self._gave.popitem(last=False)
 
-    def doubt(self, name: str, members: Sequence[Member]) -> bool:
-        """What came of this object last is not authentic: who gave it has that in its standing, and is to be asked
-        last for it from now on. Whether another of `members` may have the object.
+    def doubt(self, name: str, error: SyncError, members: Sequence[Member]) -> bool:
+        """What came of this object last can't be read: who gave it is to be asked last for it from now on, and has it
+        in its standing if it is not authentic. Whether another of `members` may have the object.
         """
         giver = self._gave.pop(name, None)
         if giver is None:
             return False
         again = name in giver.doubted
-        giver.doubted.add(name)
-        giver.odd[name] = f"its {name} is damaged"
+        if isinstance(error, IntegrityError):
+            giver.damaged(name)
+        else:  # of another version, or of a key that this device has not got yet: damage only if another has it whole
+            giver.doubted.add(name)
         if not again and any(name not in one.doubted | one.missed.keys() for one in members):
             return True
         for one in members:

@@ -97,9 +97,9 @@ class Mirrored:
         self._givers.note(name, member)
         return data
 
-    def doubt(self, name: str) -> bool:
-        """What `get` gave of this object last is not authentic; whether another member may have it. See Givers."""
-        return self._givers.doubt(name, self._usable())
+    def doubt(self, name: str, error: SyncError) -> bool:
+        """What `get` gave of this object last can't be read; whether another member may have it. See Givers."""
+        return self._givers.doubt(name, error, self._usable())
 
     async def list(self, prefix: str) -> Iterable[ObjectInfo]:
         """See Store: whatever is in one of the members that are in reach."""

@@ -92,16 +92,7 @@ def open_frame(keys: VaultKeys, name: str, data: bytes) -> Frame:
     kind = layout.parse(name).type
     if len(data) < HEADER_BYTES + TRAILER_BYTES:
         raise IntegrityError(f"{name} is truncated to {len(data)} bytes")
-    magic, version, type_byte, epoch = _HEADER.unpack_from(data)
-    if magic != MAGIC:
-        raise IntegrityError(f"{name} is not an object of a vault")
-    if version != VERSION:
-        raise FormatError(
-            f"{name} is of format version {version}; this program reads version {VERSION}",
-            hint="update claude-syncd on this device",
-        )
-    if type_byte != kind:
-        raise IntegrityError(f"{name} holds an object of another type ({type_byte})")
+    epoch = read_head(name, data)
     offset, length = _PLACE.unpack_from(data, len(data) - TRAILER_BYTES)
     if offset + length + TRAILER_BYTES != len(data):
         raise IntegrityError(f"{name} is truncated or has bytes added to it")
@@ -109,6 +100,25 @@ def open_frame(keys: VaultKeys, name: str, data: bytes) -> Frame:
     if frame is None:
         raise IntegrityError(f"{name} was altered, or is not the object of that name in this vault")
     return frame
+
+
+def read_head(name: str, head: bytes) -> int:
+    """The key epoch in an object's first `HEADER_BYTES` bytes, which is not verified yet; see `open_tail` for the
+    errors.
+    """
+    if len(head) < HEADER_BYTES:
+        raise IntegrityError(f"{name} is truncated to {len(head)} bytes")
+    magic, version, type_byte, epoch = _HEADER.unpack_from(head)
+    if magic != MAGIC:
+        raise IntegrityError(f"{name} is not an object of a vault")
+    if version != VERSION:
+        raise FormatError(
+            f"{name} is of format version {version}; this program reads version {VERSION}",
+            hint="update claude-syncd on this device",
+        )
+    if type_byte != layout.parse(name).type:
+        raise IntegrityError(f"{name} holds an object of another type ({type_byte})")
+    return int(epoch)
 
 
 def tail_size(name: str, tail: bytes) -> int:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from claude_syncd.errors import FormatError, IntegrityError
+from claude_syncd.errors import FormatError, IntegrityError, VaultError
 from claude_syncd.store.base import MAX_OBJECT, Span
 from claude_syncd.tasks import off_loop, together
-from claude_syncd.vault import codec, layout
+from claude_syncd.vault import codec, frame, layout
 from claude_syncd.vault.area import Area, areas
 from claude_syncd.vault.memory import Budget, ByteCache
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from claude_syncd.core.model import RosterEntry
     from claude_syncd.crypto.keys import VaultKeys
-    from claude_syncd.store.base import Store
+    from claude_syncd.store.base import Readable
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -41,7 +41,7 @@ Take = Callable[[str, int, bytes], None]
 """Takes a blob: object, number, plaintext."""
 
 
-def _no_other_copy(_name: str) -> bool:
+def _no_other_copy(_name: str, _error: VaultError) -> bool:
     return False
 
 
@@ -49,21 +49,21 @@ class Reader:
     """Reads one vault. Everything it returns is verified; errors name the object.
 
     IntegrityError and FormatError say what was wrong with an object, ObjectMissing that it is not there. An object that
-    is not authentic is read anew as long as the store may have another copy of it.
+    can't be read is read anew as long as the store may have another copy of it.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Readable,
         keys: VaultKeys,
         executor: Executor,
         *,
         parallel: int = 8,
         cache_bytes: int = 16 << 20,
-        doubt: Callable[[str], bool] = _no_other_copy,
+        doubt: Callable[[str, VaultError], bool] = _no_other_copy,
     ) -> None:
         """`parallel`: objects fetched at once; `cache_bytes`: log entries kept for their blobs' sake; `doubt`: told
-        the name of an object that is not authentic, says whether the store will give another copy (see Mirrored).
+        the name of an object that can't be read, and why, says whether the store will give another copy of it.
         """
         self._store = store
         self._keys = keys
@@ -129,6 +129,17 @@ class Reader:
         blobs = await self._authentic(pack, read)
         return tuple(blob.plain for blob in blobs)
 
+    async def head(self, pack: str) -> None:
+        """See that the first bytes of a pack are as they should be, which `blobs` may pass over. A GET more."""
+
+        async def read() -> None:
+            blobs = self._indexes.get(pack) or (await self._index(pack))[1]
+            epoch = frame.read_head(pack, await self._store.get(pack, Span(0, frame.HEADER_BYTES)))
+            if any(blob.epoch != epoch for blob in blobs):
+                raise IntegrityError(f"{pack} was altered: it names another key than it was sealed with")
+
+        await self._authentic(pack, read)
+
     async def blobs(self, wants: Mapping[str, Collection[int]], take: Callable[[str, int, bytes], None]) -> None:
         """Open every wanted blob and hand (object, blob number, plaintext) to `take`, in the worker's thread.
 
@@ -157,12 +168,12 @@ class Reader:
         while True:
             try:
                 return await read()
-            except IntegrityError:
+            except VaultError as error:
                 for cache in (self._objects, self._packs):
                     if cache is not None:
                         cache.drop(name)
                 self._indexes.pop(name, None)
-                if not self._doubt(name):
+                if not self._doubt(name, error):
                     raise
 
     async def _hand_over(self, name: str, numbers: list[int], take: Take) -> None:

@@ -68,6 +68,9 @@ async def test_each_damage_is_found_and_named(pair: Pair) -> None:
         found = problems(await check(ann.site, read_data=True))
         assert name in found
         assert any(path.startswith(("tree/", "conflicts/")) for path in found)
+        for place in range(8):  # its head, which nobody reads who reads only some of its blobs
+            ann.vault.objects[name] = sound[name][:place] + bytes([sound[name][place] ^ 1]) + sound[name][place + 1 :]
+            assert problems(await check(ann.site, read_data=True)).keys() == {name}
         ann.vault.objects[name] = sound[name]
 
 

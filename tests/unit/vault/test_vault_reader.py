@@ -8,7 +8,7 @@ import pytest
 from vault_samples import DEVICE, OTHER, file_record, sample_entry
 
 from claude_syncd.core.model import Checkpoint, RosterEntry, Slice
-from claude_syncd.errors import FormatError, IntegrityError, ObjectMissing
+from claude_syncd.errors import FormatError, IntegrityError, ObjectMissing, WrongKey
 from claude_syncd.store.count import Counting
 from claude_syncd.store.memory import MemoryStore
 from claude_syncd.store.mirror import Mirrored
@@ -138,6 +138,20 @@ async def test_an_entry_that_one_store_damaged_comes_from_another(
     assert await read(twofold, {LOG: [0, 1]}) == {(LOG, 0): b"one", (LOG, 1): b"two"}
     assert states(mirror) == ["disagrees", "ok"]
     assert f"its {LOG} is damaged" in mirror.standing()[0].problem
+
+
+@pytest.mark.parametrize("at", [4, 7])
+async def test_an_entry_that_may_be_of_another_version_or_key_comes_from_another(
+    copies: tuple[MemoryStore, MemoryStore], mirror: Mirrored, twofold: Reader, keys: VaultKeys, at: int
+) -> None:
+    put_log(copies[0], keys, [b"one"])
+    whole = copies[0].objects[LOG]
+    copies[0].objects[LOG] = copies[1].objects[LOG] = damaged(whole, at)
+    with pytest.raises((FormatError, WrongKey)):
+        await twofold.log_entry(DEVICE, 1)
+    copies[1].objects[LOG] = whole
+    assert await twofold.log_entry(DEVICE, 1) == codec.open_log(keys, LOG, whole)
+    assert states(mirror) == ["ok", "ok"]  # nobody is accused of what may be right
 
 
 @pytest.mark.parametrize("count", [2, 20])
