@@ -160,6 +160,26 @@ def test_a_copy_that_was_cut_off_goes_on(machine: Machine, one: Path, two: Path)
     assert len(config(machine)["also"]) == 1
 
 
+def test_what_one_store_has_damaged_is_copied_from_another(
+    machine: Machine, tmp_path: Path, one: Path, two: Path
+) -> None:
+    assert machine.run_here("init", "--also", "--folder", str(two)).code == 0
+    whole = contents(two)
+    entry = next((one / "devices").glob("*/log/*1"))
+    entry.write_bytes(entry.read_bytes()[:-1] + b"?")
+    three = tmp_path / "three"
+    done = machine.run_here("init", "--also", "--folder", str(three))
+    assert (done.code, done.err) == (0, "")
+    assert contents(three) == whole
+    # Where all have it damaged, the rest of it may be of use; and it is told.
+    for place in (two, three):
+        (place / entry.relative_to(one)).write_bytes(entry.read_bytes())
+    done = machine.run_here("init", "--also", "--folder", str(tmp_path / "four"))
+    assert done.code == 0
+    assert f"note: {entry.relative_to(one)} is damaged" in done.err
+    assert contents(tmp_path / "four") == contents(one)
+
+
 def test_killed_during_the_copy(machine: Machine, one: Path, s3: RuledS3) -> None:
     for number in range(30):
         (machine.home / ".claude" / "agents" / f"{number}.md").write_text(f"{number}\n")

@@ -21,6 +21,8 @@ from claude_syncd.local.lock import Lock
 from claude_syncd.store.copy_vault import Copied, copy_vault, same_place
 from claude_syncd.store.open import open_store
 from claude_syncd.vault.header import read_header
+from claude_syncd.vault.reader import no_other_copy
+from claude_syncd.vault.verified import Verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +126,8 @@ def _number(settings: Settings, address: str) -> int:
 
 
 async def _copied(places: Places, settings: Settings, keys: VaultKeys, target: Store, report: Reporter) -> Copied:
-    source = opened_store(places, settings).store
+    opened = opened_store(places, settings)
+    source = opened.store
     try:
         header = await read_header(source)
         if header is None or header.sha256 != keys.header:
@@ -140,7 +143,11 @@ async def _copied(places: Places, settings: Settings, keys: VaultKeys, target: S
         def told(copied: Copied) -> None:
             report(Progress(phase="copy", done=copied.objects, total=copied.total))
 
-        return await copy_vault(source, target, told)
+        verified = Verified(source, keys, opened.mirror.doubt if opened.mirror is not None else no_other_copy)
+        copied = await copy_vault(verified, target, told)
+        for name in sorted(verified.damaged):
+            note(f"note: {line(name)} is damaged, and was copied as it is; see `claude-syncctl check`")
+        return copied
     finally:
         await source.close()
 

@@ -10,6 +10,7 @@ from claude_syncd.errors import SyncError
 from claude_syncd.log import get_logger
 from claude_syncd.store.catch_up import catch_up, check_headers
 from claude_syncd.store.mirror import PATIENCE
+from claude_syncd.vault.whole import may_be_whole
 
 if TYPE_CHECKING:
     import random
@@ -84,11 +85,14 @@ async def before_first_use(site: Site) -> None:
 
 
 async def _caught_up(site: Site, mirror: Mirrored, patience: float) -> None:
+    async def whole(name: str, data: bytes) -> bool:
+        return await site.off_loop(may_be_whole, site.keys, name, data)
+
     before = {one.url: one.problem for one in mirror.standing()}
     devices = await site.off_loop(site.state.positions)
     try:
         areas, known = {site.me, *site.former}, devices.keys() | {site.me}
-        done = await catch_up(mirror, areas, known, site.keys.header, patience=patience)
+        done = await catch_up(mirror, areas, known, site.keys.header, whole=whole, patience=patience)
     except SyncError as error:
         _log.debug("no store is in reach to compare", error=str(error))
         done = 0

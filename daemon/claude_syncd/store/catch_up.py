@@ -13,7 +13,7 @@ from claude_syncd.store.mirror_plan import HEADER, View, compare, ends, is_mutab
 from claude_syncd.tasks import together
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
     from claude_syncd.store.member import Member
     from claude_syncd.store.mirror import Mirrored
@@ -57,13 +57,15 @@ async def catch_up(
     devices: Collection[str],
     header: str,
     *,
+    whole: Callable[[str, bytes], Awaitable[bool]],
     patience: float = PATIENCE,
 ) -> int:
     """Bring every member in reach up to date; gives how many objects were copied or deleted. Raises StoreError if none
     is in reach.
 
     `areas`: the devices whose areas are this one's own. `devices`: all that the vault knows. `header`,
-    `patience`: see `check_headers`. What a member fails at is left for another time.
+    `patience`: see `check_headers`. `whole`: whether these bytes are the object of that name, as far as that can be
+    told; others are copied nowhere. What a member fails at is left for another time.
     """
     await mirror.settled(patience)
     mirror.deleted.clear()
@@ -80,7 +82,7 @@ async def catch_up(
         member.lacking = {name for name in lacking | member.lacking if name not in view.sizes} - mirror.deleted
         for name in settled & noted[member]:
             member.missed.pop(name, None)
-    copying = _Copying(mirror, members)
+    copying = _Copying(mirror, members, views, whole)
     await copying.run(comparison.steps)
     after = [
         replace(view, sizes={**view.sizes, **dict.fromkeys(copying.copied.get(member, ()), -1)})
@@ -107,7 +109,11 @@ def _note_oddities(
             member.furthest[device] = max(seq, member.furthest.get(device, 0))
         member.furthest = {device: seq for device, seq in member.furthest.items() if device in devices}
         for name, holders in sizes.items():
-            if number in holders[1:]:
+            suspects = [holder for holder in holders if name in members[holder].doubted]
+            if number in suspects:
+                member.damaged(name)
+                odd[name] = member.odd[name]
+            elif number in holders[1:] and not suspects:
                 odd[name] = f"its {name} has another size than that of {members[holders[0]].address}"
         member.odd = odd
 
@@ -115,11 +121,19 @@ def _note_oddities(
 class _Copying:
     """Carries out steps, a few at a time; what fails is left. `copied`: names that each member has got."""
 
-    def __init__(self, mirror: Mirrored, members: Sequence[Member]) -> None:
+    def __init__(
+        self,
+        mirror: Mirrored,
+        members: Sequence[Member],
+        views: Sequence[View],
+        whole: Callable[[str, bytes], Awaitable[bool]],
+    ) -> None:
         self.done = 0
         self.copied: dict[Member, set[str]] = {}
         self._mirror = mirror
         self._members = members
+        self._views = views
+        self._whole = whole
 
     async def run(self, steps: Sequence[Step]) -> None:
         todo = iter(steps)
@@ -143,7 +157,7 @@ class _Copying:
             if target.missed.get(name) and await self._delete(name, target):
                 self.done += 1
             return
-        data = await self._read(name, source)
+        data = await self._good_copy(name, target, source)
         if data is None or name in self._mirror.deleted or not await self._put(name, data, target):
             return
         self.done += 1
@@ -151,6 +165,23 @@ class _Copying:
         if name in self._mirror.deleted and not await self._delete(name, target):
             target.missed[name] = True
             await self._mirror.save()
+
+    async def _good_copy(self, name: str, target: Member, source: Member) -> bytes | None:
+        """The object as `source` has it, or, where that is damaged, another member; None if nobody has it whole."""
+        able = [
+            member
+            for member, view in zip(self._members, self._views, strict=True)
+            if name in view.sizes and name not in view.missed and member not in (source, target)
+        ]
+        for member in sorted([source, *able], key=lambda member: name in member.doubted):
+            data = await self._read(name, member)
+            if data is None:
+                return None
+            if await self._whole(name, data):
+                member.whole(name)
+                return data
+            member.damaged(name)
+        return None
 
     async def _read(self, name: str, source: Member) -> bytes | None:
         if source.down is not None:
@@ -171,6 +202,8 @@ class _Copying:
         except StoreError as error:
             self._mirror.failed(target, error)
             return False
+        else:
+            target.whole(name)
         target.missed.pop(name, None)
         target.reaches(name)
         return True

@@ -14,7 +14,7 @@ from claude_syncd.tasks import together
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from claude_syncd.store.base import Store
+    from claude_syncd.store.base import Readable, Store
 
 _AT_ONCE: Final = 4
 
@@ -32,7 +32,7 @@ class Copied:
     stray: tuple[str, ...] = ()
 
 
-async def copy_vault(source: Store, target: Store, told: Callable[[Copied], None]) -> Copied:
+async def copy_vault(source: Readable, target: Store, told: Callable[[Copied], None]) -> Copied:
     """Make `target` have every object of the vault in `source`. Cut off anywhere, another call goes on from there: the
     header is copied first, so the place is known as this vault's.
 
@@ -83,7 +83,7 @@ async def same_place(one: Store, two: Store) -> bool:
         await one.delete(name)
 
 
-async def _check(source: Store, target: Store, copied: list[str]) -> None:
+async def _check(source: Readable, target: Store, copied: list[str]) -> None:
     """See that it is there by the target's own word."""
     sizes, there = await _sizes(source), await _sizes(target)
     lost = [name for name in copied if name in sizes and there.get(name) != sizes[name]]
@@ -94,7 +94,7 @@ async def _check(source: Store, target: Store, copied: list[str]) -> None:
         )
 
 
-async def _sizes(store: Store) -> dict[str, int]:
+async def _sizes(store: Readable) -> dict[str, int]:
     return {info.name: info.size for info in await store.list("") if is_object(info.name)}
 
 

@@ -100,12 +100,13 @@ class Member:
     def damaged(self, name: str) -> None:
         """Note that what it has of the object `name` is not authentic: others are asked first from now on."""
         self.doubted.add(name)
-        self.odd[name] = f"its {name} is damaged"
+        self.odd[name] = _damaged(name)
 
     def whole(self, name: str) -> None:
         """Note that its object `name` was verified to the last byte."""
         self.doubted.discard(name)
-        self.odd.pop(name, None)
+        if self.odd.get(name) == _damaged(name):
+            del self.odd[name]
 
     def standing(self) -> Standing:
         """How it is; as it was in the last run until something is known in this one."""
@@ -122,6 +123,10 @@ class Member:
             state = "behind" if behind and last.state == "ok" else last.state
             return Standing(self.address, state, behind, last.problem, last.hint)
         return Standing(self.address, "behind" if behind else "ok", behind)
+
+
+def _damaged(name: str) -> str:
+    return f"its {name} is damaged"
 
 
 class Givers:

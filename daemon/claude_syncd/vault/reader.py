@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from claude_syncd.core.model import RosterEntry
     from claude_syncd.crypto.keys import VaultKeys
+    from claude_syncd.errors import SyncError
     from claude_syncd.store.base import Readable
 
 _P = ParamSpec("_P")
@@ -41,7 +42,8 @@ Take = Callable[[str, int, bytes], None]
 """Takes a blob: object, number, plaintext."""
 
 
-def _no_other_copy(_name: str, _error: VaultError) -> bool:
+def no_other_copy(_name: str, _error: SyncError) -> bool:
+    """What a single store says to a doubt."""
     return False
 
 
@@ -60,7 +62,7 @@ class Reader:
         *,
         parallel: int = 8,
         cache_bytes: int = 16 << 20,
-        doubt: Callable[[str, VaultError], bool] = _no_other_copy,
+        doubt: Callable[[str, VaultError], bool] = no_other_copy,
     ) -> None:
         """`parallel`: objects fetched at once; `cache_bytes`: log entries kept for their blobs' sake; `doubt`: told
         the name of an object that can't be read, and why, says whether the store will give another copy of it.

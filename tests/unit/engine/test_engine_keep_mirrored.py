@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,30 @@ async def test_a_store_that_was_rolled_back_is_told_of(places: Places, ann: Mirr
     await bob.catch_up()
     assert places.alike
     assert bob.status().problems == []
+
+
+async def test_what_is_damaged_is_not_copied(places: Places, ann: Mirroring) -> None:
+    await ann.start()
+    ann.two.weather = "down"
+    ann.write("CLAUDE.md", "text\n")
+    ann.write("agents/big.md", os.urandom(9_000_000))
+    await ann.sync()
+    ann.two.weather = "up"
+    sound = dict(places.objects[0])
+    missing = sound.keys() - places.objects[1].keys()
+    assert {name.split("/")[2] for name in missing if "/" in name and name.startswith("devices/")} == {"log", "packs"}
+    for at in (2, 500, -5):
+        for name in missing:
+            spoilt = bytearray(sound[name])
+            spoilt[at] ^= 1
+            places.objects[0][name] = bytes(spoilt)
+        await ann.catch_up()
+        assert not places.objects[1].keys() & missing
+        assert all(f"its {name} is damaged" in ann.status().problems[0].message for name in missing)
+    places.objects[0].update(sound)
+    await ann.catch_up()
+    assert places.alike
+    assert [one.state for one in ann.status().stores] == ["ok", "ok"]
 
 
 async def test_a_device_that_lost_its_state_waits_for_every_store(

@@ -73,8 +73,12 @@ async def mirrored(
         await mirror.close()
 
 
+async def whole(_: str, data: bytes) -> bool:
+    return not data.startswith(b"rot")
+
+
 async def caught_up(mirror: Mirrored) -> int:
-    return await catch_up(mirror, {ME}, {ME, OTHER}, DIGEST)
+    return await catch_up(mirror, {ME}, {ME, OTHER}, DIGEST, whole=whole)
 
 
 def states(mirror: Mirrored) -> list[tuple[str, int]]:
@@ -345,6 +349,38 @@ async def test_other_bytes_under_an_immutable_name_are_reported(one: ShakyStore,
         assert (one.objects[log(1)], two.objects[log(1)]) == (b"entry", b"twin!")
 
 
+async def test_what_one_has_damaged_is_copied_from_another(one: ShakyStore, two: ShakyStore) -> None:
+    three = vault("memory://three")
+    one.objects[pack(1)], two.objects[pack(1)] = b"rotten", b"a pack"
+    async with mirrored(one, two, three) as mirror:
+        assert await caught_up(mirror) == 1
+        assert three.objects[pack(1)] == b"a pack"
+        assert one.objects[pack(1)] == b"rotten"
+        assert states(mirror) == [("disagrees", 0), ("ok", 0), ("ok", 0)]
+        assert f"its {pack(1)} is damaged" in mirror.standing()[0].problem
+        # And who has it whole is not accused of the difference, be it one of size or not.
+        for rotten in (b"rotten", b"rot"):
+            one.objects[pack(1)] = rotten
+            assert await caught_up(mirror) == 0
+            assert [state for state, _ in states(mirror)] == ["disagrees", "ok", "ok"]
+        del one.objects[pack(1)]
+        assert await caught_up(mirror) == 1
+        assert one.objects == two.objects
+        assert states(mirror) == [("ok", 0)] * 3
+
+
+async def test_what_nobody_has_whole_is_copied_nowhere(one: ShakyStore, two: ShakyStore) -> None:
+    one.objects |= {pack(1): b"rot", pack(2): b"sound"}
+    async with mirrored(one, two) as mirror:
+        assert await caught_up(mirror) == 1
+        assert pack(1) not in two.objects
+        assert two.objects[pack(2)] == b"sound"
+        assert states(mirror) == [("disagrees", 0), ("behind", 1)]
+        one.objects[pack(1)] = b"mended"
+        assert await caught_up(mirror) == 1
+        assert states(mirror) == [("ok", 0), ("ok", 0)]
+
+
 async def test_a_place_with_another_vault_is_left_alone(one: ShakyStore, two: ShakyStore) -> None:
     two.objects = {"vault.json": b"another", log(1): b"not mine"}
     before = dict(two.objects)
@@ -375,7 +411,7 @@ async def test_two_devices_that_reach_one_store_each_converge_later(one: ShakySt
             await there.put(log(seq, THEIRS), b"theirs", if_absent=True)
     async with mirrored(one, two) as here, mirrored(two, one) as there:
         assert await there.get(log(3)) == b"mine"  # before anything was caught up
-        await asyncio.gather(caught_up(here), catch_up(there, {OTHER}, {ME, OTHER}, DIGEST))
+        await asyncio.gather(caught_up(here), catch_up(there, {OTHER}, {ME, OTHER}, DIGEST, whole=whole))
         assert one.objects == two.objects
         assert len(one.objects) == 13
 
@@ -424,7 +460,7 @@ async def test_who_says_nothing_holds_up_no_catching_up(one: ShakyStore, two: Sh
     async with mirrored(one, two, three) as mirror:
         two.weather = "silent"
         del three.objects["roster/000001"]
-        assert await catch_up(mirror, {ME}, {ME}, DIGEST, patience=0.01) == 1
+        assert await catch_up(mirror, {ME}, {ME}, DIGEST, whole=whole, patience=0.01) == 1
         assert states(mirror) == [("ok", 0), ("unreachable", 0), ("ok", 0)]
         assert "does not answer within" in mirror.standing()[1].problem
 
