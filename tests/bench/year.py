@@ -179,7 +179,7 @@ class Year:
         self._clock(fresh)
         await fresh.start()
         await fresh.round.scan()
-        await fresh.round.run(Direction.SYNC, ask=Ask.NOTHING)
+        await fresh.round.run(Direction.SYNC, ask=Ask.SHOWN)
         return sum(fresh.site.counter.snapshot().requests.values()), told.packs, fresh
 
     async def busy_join(self) -> int:

@@ -34,6 +34,7 @@ class Poller:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._next_roster = int(site.state.meta(_NEXT_ROSTER) or 1)
+        self._shown: dict[str, Area] = {}
 
     @property
     def next_roster(self) -> int:
@@ -41,12 +42,11 @@ class Poller:
         return self._next_roster
 
     async def begin(self) -> bool:
-        """Once at start: be in the roster, and take in all there is; after this nothing needs to be asked for now. One
-        LIST.
+        """Once at start: be in the roster, take in what this device has written and its state has forgotten, as it was
+        lost or restored, and do as `relist` does. One LIST.
 
-        First what this device has written and its state has forgotten: it was lost or restored. Of its log one entry
-        more than was listed is asked for: a listing may lack the newest yet, and who does not know it takes it for a
-        twin's later. Returns the same as `relist`.
+        Of the own log one entry more than was listed is asked for: a listing may lack the newest yet, and who does not
+        know it takes it for a twin's later.
         """
         site = self._site
         await self.join()
@@ -55,6 +55,7 @@ class Poller:
         self._check_reach(before, areas)
         await read_newest(site, site.me, areas.get(site.me, Area()))
         await self._device(site.me)
+        self._shown = areas
         return await self._listed(before, areas)
 
     async def join(self) -> None:
@@ -125,9 +126,9 @@ class Poller:
             entry = RosterEntry(number=0, device=device, name=device[:8], time_ns=0)
             await site.off_loop(site.state.joined, entry)
         for device, area in areas.items():
-            if device not in {site.me, *gone}:  # what somebody else wrote under this id tells of a twin
+            # Of the own area: what somebody else wrote under this id tells of a twin.
+            if device not in {site.me, *gone} and await self._is_compacted(device, area):
                 await self._reported(device, area)
-        await self._check_claims()
         await site.off_loop(site.state.conclude)
         now = site.now_ns()
         await site.off_loop(site.state.set_meta, _LISTED, str(now))
@@ -141,11 +142,20 @@ class Poller:
 
     async def others(self, but: str = "") -> int:
         """Ask every other device's log for its next entry and take in all there is. How many entries came."""
+        positions = await self._site.off_loop(self._site.state.positions)
+        return await self._take_in({device: None for device in positions if device != but})
+
+    async def shown(self) -> int:
+        """The same right after `begin`: no more is asked for than its listing has shown."""
+        areas, self._shown = self._shown, {}
+        positions = await self._site.off_loop(self._site.state.positions)
+        return await self._take_in({device: areas.get(device) for device in positions})
+
+    async def _take_in(self, areas: dict[str, Area | None]) -> int:
         site = self._site
         await site.off_loop(site.passed)
-        positions = await site.off_loop(site.state.positions)
-        others = [device for device in positions if device not in {site.me, but}]
-        counts = await asyncio.gather(*(self._reported(device) for device in others))
+        others = ((device, area) for device, area in areas.items() if device != site.me)
+        counts = await asyncio.gather(*(self._reported(device, area) for device, area in others))
         if any(counts):
             await self._check_claims()
             await site.off_loop(site.state.conclude)

@@ -51,11 +51,11 @@ class Direction(Flag):
 
 
 class Ask(Enum):
-    """What a round that pulls asks the store for first: nothing, as all was asked for just now; each device's log; or
-    the roster as well.
+    """What a round that pulls asks the store for first: of each device's log what the start has just shown, its next
+    entry, or the roster as well.
     """
 
-    NOTHING = 0
+    SHOWN = 0
     LOGS = 1
     ALL = 2
 
@@ -142,6 +142,15 @@ class Round:
             await self.holds.check_root()
         self.dirty |= await self.site.off_loop(survey, self.site, under)
 
+    async def ask(self, what: Ask) -> None:
+        """Take in what others have published. Raises StoreError, NotSetUp."""
+        if what is Ask.SHOWN:
+            await self.poller.shown()
+            return
+        if what is Ask.ALL:
+            await self.poller.roster()
+        await self.poller.others()
+
     @property
     def hold(self) -> Hold | None:
         """Why the last round stopped to ask, if it did."""
@@ -179,10 +188,7 @@ class Round:
             tally, rest = Tally(), set[str]()
             try:
                 if Direction.PULL in direction:
-                    if ask is Ask.ALL:
-                        await self.poller.roster()
-                    if ask is not Ask.NOTHING:
-                        await self.poller.others()
+                    await self.ask(ask)
                 # What is published or kept aside makes work of its own: a kept side comes to this disk, too.
                 for _ in range(_PASSES):
                     if not await self._pass(direction, limits or Limits(), tally):

@@ -139,7 +139,7 @@ class Supervisor:
         try:
             self._rescans.add("")  # hints may be on their way still
             await self._look()
-            ask = Ask.NOTHING if await self.prepare() else Ask.ALL
+            ask = Ask.SHOWN if await self.prepare() else Ask.ALL
             result = await self.round.run(direction, limits, ask)
         except SyncError as error:
             self._failed(error)
@@ -156,9 +156,7 @@ class Supervisor:
         """What a sync would do now."""
         self._rescans.add("")
         await self._look()
-        if not await self.prepare():
-            await self.round.poller.roster()
-            await self.round.poller.others()
+        await self.round.ask(Ask.SHOWN if await self.prepare() else Ask.ALL)
         plan = await self.round.look(limits)
         positions = await self.site.off_loop(self.site.state.positions)
         return render(plan, {p.device: p.name for p in positions.values()})
@@ -280,7 +278,7 @@ class Supervisor:
     async def _attempt(self, *, poll: bool) -> None:
         try:
             await self._look()
-            ask = Ask.NOTHING if await self.prepare() else Ask.LOGS
+            ask = Ask.SHOWN if await self.prepare() else Ask.LOGS
             if poll:
                 await self._catch_up()
             direction = Direction.SYNC if poll else Direction.PUSH
@@ -305,7 +303,7 @@ class Supervisor:
         await self.tell()
 
     async def prepare(self) -> bool:
-        """What comes before everything else, once. Whether it was now, and asked the store for all there is."""
+        """What comes before everything else, once. Whether it came just now."""
         if self._prepared:
             return False
         await self.round.prepare()

@@ -52,7 +52,7 @@ async def test_a_new_device_asks_for_nothing_twice(vault: Vault, tmp_path: Path,
     before = bob.site.counter.snapshot()
     await bob.start()
     await bob.round.scan()
-    await bob.round.run(Direction.SYNC, ask=Ask.NOTHING)
+    await bob.round.run(Direction.SYNC, ask=Ask.SHOWN)
     cost = bob.site.counter.snapshot() - before
     assert bob.tree().keys() == ben.tree().keys() | ann.tree().keys()
     # Who is there, and that nobody else is; itself, twice that, as what is there counts; its own log; Ann's checkpoint

@@ -560,7 +560,7 @@ async def test_a_new_id_joins_once_the_store_answers_again(
 @pytest.fixture
 async def outlived(vault: Vault, tmp_path: Path, stack: ExitStack) -> tuple[Device, Device]:
     """Ann and Bob. Ann wrote a file, then her state folder was copied, and the copy wrote as her and is gone again;
-    Bob wrote the same file later. He has seen nothing of hers, nor she and her copy of his.
+    Bob wrote the same file later, and has seen nothing of Ann's.
     """
     ann, bob = Device(vault, tmp_path, "ann"), Device(vault, tmp_path, "bob")
     ann.write("skills/s/x.bin", random.Random(6).randbytes(9_000_000), age=1000)
@@ -572,11 +572,12 @@ async def outlived(vault: Vault, tmp_path: Path, stack: ExitStack) -> tuple[Devi
     shutil.copytree(ann.places.state, copy.places.state)
     for device in (ann, bob):
         stack.enter_context(device.running())
-        await device.round.poller.join()
+        await device.start()
     bob.write("skills/s/x.bin", "bob's, and newer\n", age=100)
     await bob.sync(Direction.PUSH)
     copy.write("agents/copy.md", "written by the copy\n")
     with copy.running():
+        await copy.start()
         copy.round.dirty.add("tree/agents/copy.md")
         await copy.round.run(Direction.PUSH)
     return ann, bob
