@@ -139,8 +139,8 @@ class Supervisor:
         try:
             self._rescans.add("")  # hints may be on their way still
             await self._look()
-            ask = Ask.SHOWN if await self.prepare() else Ask.ALL
-            result = await self.round.run(direction, limits, ask)
+            await self.prepare()
+            result = await self.round.run(direction, limits, Ask.ALL)  # what is counted as this run's requests
         except SyncError as error:
             self._failed(error)
             raise
