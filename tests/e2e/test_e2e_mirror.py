@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,35 @@ def test_one_store_away_delays_nothing_and_is_caught_up(
         bring_together(a, b)
     settle([a, b])
     wait_until(lambda: stored(folder_vault.folder) == stored(also), 60, "both stores are alike", [a, b])
+    a.stop()
+    b.stop()
+
+
+def test_a_daemon_checks_both_stores_and_reads_from_the_one_that_is_whole(
+    pair: tuple[Machine, Machine], folder_vault: FolderVault, also: Path
+) -> None:
+    a, b = pair
+    start_all([a, b])
+    bring_together(a, b)
+    assert a.json("check", "--read-data")["findings"] == []
+    spoilt = {}
+    for entry in folder_vault.folder.glob("devices/*/log/*"):
+        spoilt[entry] = entry.read_bytes()
+        entry.write_bytes(spoilt[entry][:-1] + bytes([spoilt[entry][-1] ^ 1]))
+    done = a.ctl("check", "--json", check=False)
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert {one["object"] for one in report["findings"]} == {
+        str(entry.relative_to(folder_vault.folder)) for entry in spoilt
+    }
+    assert {one["store"] for one in report["findings"]} == {f"file://{folder_vault.folder}"}
+    assert [store["damaged"] for store in report["stores"]] == [len(spoilt), 0]
+    assert states(a) == ["disagrees", "ok"]
+    for entry in spoilt:
+        entry.unlink()
+    bring_together(a, b)
+    assert {entry: entry.read_bytes() for entry in spoilt} == spoilt
+    assert a.json("check", "--read-data")["findings"] == []
     a.stop()
     b.stop()
 

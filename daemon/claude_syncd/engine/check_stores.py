@@ -109,9 +109,8 @@ class _EachStore:
         """Fill in what is found. `furthest`: how far each store's logs are known to have reached."""
         await together(*(self._store(number) for number in range(len(self._members))))
         for name, stores in list(self.damaged.items()):
-            for number in self._copies.holders(name):
-                if number not in stores and number not in self._cut_off:
-                    await self._closely(number, name)  # before it is said to be whole
+            others = [number for number in self._copies.holders(name) if number not in stores]
+            await together(*(self._closer_look(number, name) for number in others))
         await self._slots()
         for number, ends_before in enumerate(furthest):
             self._rolled_back(number, ends_before)
@@ -140,6 +139,15 @@ class _EachStore:
         todo = iter([name for name in self._copies.sizes[number] if not self._was_read(number, name)])
         try:
             await together(*(self._work(number, todo) for _ in range(OBJECTS_AT_ONCE)))
+        except StoreError as error:
+            self._cut_off[number] = error
+
+    async def _closer_look(self, number: int, name: str) -> None:
+        """Before the object is said to be whole there."""
+        if number in self._cut_off:
+            return
+        try:
+            await self._closely(number, name)
         except StoreError as error:
             self._cut_off[number] = error
 

@@ -245,11 +245,13 @@ class Failing:
 @pytest.mark.parametrize("number", [0, 1])
 async def test_a_store_that_goes_away_meanwhile_is_told(places: Places, ann: Mirroring, number: int) -> None:
     whole, was_cut_off = len(places.objects[0]), set()
-    for calls in range(1, 30):
+    spoilt = "roster/000002"  # in the other, so that this one's copy is looked at again
+    places.objects[1 - number][spoilt] += b"."
+    for calls in range(1, 40):
         failing = Failing(ann, number, calls)
         report = await check(ann.site, read_data=True)
         failing.member.store = failing.store
-        assert found(report) == {}
+        assert found(report).keys() == {((ONE, TWO)[1 - number], spoilt)}
         assert report.files >= 3
         told, other = stores(report)[number], stores(report)[1 - number]
         assert (other.objects, other.problem) == (whole, "")
