@@ -1,4 +1,4 @@
-"""The installed `claude-syncctl` with a state folder of its own, and a control server in another process."""
+"""The installed `claude-syncctl` with a state folder of its own, and a control server in a thread, or in another process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import memory_service
 import pytest
 from fresh_machine import Machine
+from memory_service import MemoryService, served_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,7 +124,7 @@ def start_daemon() -> Iterator[Callable[[Desk, str], subprocess.Popen[str]]]:
 
 
 @pytest.fixture
-def served(desk: Desk, start_daemon: Callable[[Desk, str], subprocess.Popen[str]]) -> Desk:
-    """A machine whose daemon runs."""
-    start_daemon(desk, "idle")
-    return desk
+def served(desk: Desk) -> Iterator[Desk]:
+    """A machine whose daemon runs: here in a thread, which starts in no time."""
+    with served_by(MemoryService(), desk.socket):
+        yield desk

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +44,7 @@ from claude_syncd.core.status import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from claude_syncd.control.messages import (
         ApproveRequest,
@@ -295,6 +297,32 @@ class MemoryService:
         if len(found) != 1:
             raise errors.UsageError(f"there is no conflict {conflict}", hint="see `claude-syncctl conflicts`")
         return found[0]
+
+
+@contextmanager
+def served_by(service: MemoryService, path: Path) -> Iterator[None]:
+    """Have `service` served at `path` by a thread of this process."""
+    ready = threading.Event()
+    started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
+
+    async def main() -> None:
+        from claude_syncd.control.server import serve
+
+        serving = asyncio.create_task(serve(service, path, ready.set))
+        started.append((asyncio.get_running_loop(), serving))
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),), name="memory service", daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield
+    finally:
+        ((loop, serving),) = started
+        loop.call_soon_threadsafe(serving.cancel)
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 async def _main(path: Path, state: State) -> None:
