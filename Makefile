@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests are compiled anew by each process that can keep nothing of it: half of what it takes to find them.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run check test test-servers test-long bench clean
 
 run: .venv/.run

@@ -1,4 +1,4 @@
-"""The installed `claude-syncctl` with a state folder of its own, and a control server in a thread, or in another process."""
+"""The installed `claude-syncctl` with a state folder of its own, and a control server in a thread or a process."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def idle_pull(machine: Machine) -> dict[str, Any]:
     return done
 
 
-@over_kinds("s3", "git")
+@over_kinds("s3")
 def test_a_small_push_and_an_idle_poll(pair: tuple[Machine, Machine], vault: Vault, kind: str) -> None:
     a, b = pair
     (a.tree / "rules").mkdir()

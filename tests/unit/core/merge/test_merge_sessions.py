@@ -8,7 +8,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from claude_agent_sdk import SDKSessionInfo, get_session_messages, list_sessions
 from claude_paths import encode
 from realistic_text import Conversation, uuid4
 
@@ -18,6 +17,8 @@ from claude_syncd.core.merge.transcript import Branch, merge_heads
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from claude_agent_sdk import SDKSessionInfo, SessionMessage
 
 BEGUN = 1_790_000_000.0
 
@@ -52,11 +53,19 @@ def merged_into(sessions: Path, sid: str, *branches: Branch) -> list[str]:
 
 
 def listed(cwd: Path) -> list[SDKSessionInfo]:
+    from claude_agent_sdk import list_sessions  # a second of processor time: not for who only looks for tests
+
     return list_sessions(str(cwd), include_worktrees=False)
 
 
+def messages(sid: str, cwd: Path) -> list[SessionMessage]:
+    from claude_agent_sdk import get_session_messages
+
+    return get_session_messages(sid, str(cwd))
+
+
 def said(sid: str, cwd: Path) -> list[str]:
-    return [m.uuid for m in get_session_messages(sid, str(cwd))]
+    return [m.uuid for m in messages(sid, cwd)]
 
 
 def test_both_branches_are_listed_and_whole_on_both_machines(cwd: Path) -> None:
@@ -91,7 +100,7 @@ def test_both_branches_are_listed_and_whole_on_both_machines(cwd: Path) -> None:
         assert newest_first[0].custom_title is None
         assert said(sid, cwd) == alone["home"]
         assert said(fork, cwd) == alone["train"]
-        assert {m.session_id for m in get_session_messages(fork, str(cwd))} == {fork}
+        assert {m.session_id for m in messages(fork, cwd)} == {fork}
     assert results[0] == results[1]
 
 
