@@ -124,6 +124,7 @@ def test_a_target_that_is_a_link_is_not_written_through(applier: Applier, tree: 
         staged.write_at(0, b"evil")
         [result] = applier.commit([Commit(staged, 1, 0o777, expected)])
         assert isinstance(result, SyncError)
+        assert "symbolic link" in str(result)  # its user is told; it is not tried again and again as if it had changed
     with pytest.raises(LocalError, match="link"):
         applier.remove("f", fits)
     with pytest.raises(LocalError):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from claude_syncd.core.model import FileClass
-from claude_syncd.core.names import check_portable
 from claude_syncd.core.portable import WINDOW, Projects, Root, cwd_of_transcript, to_local, to_portable
 from claude_syncd.errors import FormatError
 
@@ -54,7 +53,6 @@ class PathMap:
     def spot(self, path: str) -> Spot | None:
         """Where a portable path belongs here; None where it is out of scope, denied or unsafe."""
         try:
-            check_portable(path)
             root, rel = to_local(path, self._local_project)
         except FormatError:
             return None

@@ -32,7 +32,7 @@ RECORDS_PER_ENTRY = layout.MAX_RECORDS
 BYTES_PER_ENTRY = 4 * 1024**3
 INDEX_PER_ENTRY = 8 * 1024**2  # half of what a reader takes
 _LANES = 2
-_AT_ONCE = 4  # blobs that a lane reads and seals in one go: each trip to a worker's thread costs the loop something
+_AT_ONCE = 8  # blobs that a lane reads and seals in one go: each trip to a worker's thread costs the loop something
 
 
 @dataclass(slots=True)

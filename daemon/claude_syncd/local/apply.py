@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from claude_syncd.core.model import Identity
 from claude_syncd.errors import Changed, LocalError, SyncError
 from claude_syncd.local.beneath import (
-    STAGED_PREFIX,
     OpenFolders,
     fsync,
     fsync_folders,
@@ -29,9 +28,8 @@ from claude_syncd.local.beneath import (
     opened_root,
     parts_of,
 )
-from claude_syncd.local.links import Allowed
 from claude_syncd.local.refusal import local_error, refused
-from claude_syncd.local.scan import places
+from claude_syncd.local.scan import leftovers
 from claude_syncd.local.stage import Staged, set_meta
 from claude_syncd.local.syscalls import can_sync_filesystem, sync_filesystem
 from claude_syncd.local.target import Names, changed, identity_at, replace, same_content, take_new_name
@@ -203,17 +201,14 @@ class Applier:
         slot = self._trash.slot()
         cleaned = 0
         with refused("clean up", self.root), opened_root(self.root) as root_fd:
-            for place in places(self.root, allowed=Allowed.of(self.root), descends=descends):
-                path = place.path
-                parts = tuple(path.split("/")) if path else ()
+            for path in leftovers(self.root, descends):
+                *parts, name = path.split("/")
                 try:
-                    folder_fd = open_folder(root_fd, parts)
+                    folder_fd = open_folder(root_fd, tuple(parts))
                 except OSError:
                     continue  # a link, or gone
                 try:
-                    for name in os.listdir(folder_fd):  # noqa: PTH208 (a descriptor)
-                        if name.startswith(STAGED_PREFIX):
-                            cleaned += self._clean(slot, folder_fd, name, f"{path}/{name}" if path else name)
+                    cleaned += self._clean(slot, folder_fd, name, path)
                 finally:
                     os.close(folder_fd)
             slot.sync()
@@ -262,12 +257,11 @@ class Applier:
         staged, expected = one.item.staged, one.item.expected
         try:
             folder_fd = folders.at(staged.parts[:-1])
-            if (
-                identity_at(folder_fd, staged.parts[-1]) != expected
-                or identity_at(folder_fd, staged.name) != one.identity
-            ):
+            if identity_at(folder_fd, staged.name) != one.identity:
                 raise changed(staged.path)
-            if expected is not None:
+            if expected is not None:  # where nothing is expected, taking the name fails if something is there
+                if identity_at(folder_fd, staged.parts[-1]) != expected:
+                    raise changed(staged.path)
                 slot.keep(folder_fd, staged.parts[-1], staged.path)
         except OSError as error:
             results[one.index] = local_error(error, "replace", self.root / staged.path)

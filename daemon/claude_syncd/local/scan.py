@@ -149,14 +149,23 @@ def places(root: Path, *, allowed: Allowed, descends: Callable[[str], bool], und
                     yield Place(link_path, os.path.realpath(entry.path), is_link=True)
 
 
+def leftovers(root: Path, descends: Callable[[str], bool]) -> list[str]:
+    """Our own temporary files in the folders that `scan` would enter, by their paths relative to the tree."""
+    walk = Walk(root, Allowed.of(root), descends, [])
+    for _ in walk.files([("", Where(walk.allowed.roots[0]))], lambda _: False):
+        pass
+    return walk.staged
+
+
 class Walk:
-    """The rules of a walk through one tree."""
+    """The rules of a walk through one tree. `staged`: our own temporary files that it passed over."""
 
     def __init__(self, root: Path, allowed: Allowed, descends: Callable[[str], bool], problems: list[Problem]) -> None:
         self.root = root
         self.allowed = allowed
         self._descends = descends
         self._problems = problems
+        self.staged: list[str] = []
 
     def files(self, pending: list[tuple[str, Where]], wanted: Callable[[str], bool]) -> Iterator[Found]:
         """Every wanted file in the folders `pending` and below."""
@@ -179,6 +188,7 @@ class Walk:
                 for entry in listing:
                     name = entry.name
                     if name.startswith(STAGED_PREFIX):
+                        self.staged.append(prefix + name)
                         continue
                     unfit = unfit_name(name)
                     if unfit is not None:

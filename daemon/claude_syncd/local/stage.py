@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING
 
 from claude_syncd.errors import Changed
@@ -35,9 +36,13 @@ _EARLY = 8
 _LATEST_NS = 2**63 - 1  # of the year 2262; a time from a vault may be anything
 
 
+_OURS = secrets.token_hex(8)
+_numbers = count()
+
+
 def staged_name() -> str:
     """A name that nothing else has and that every scan passes over."""
-    return f"{STAGED_PREFIX}{secrets.token_hex(8)}.tmp"
+    return f"{STAGED_PREFIX}{_OURS}-{next(_numbers)}.tmp"
 
 
 class Staged:
@@ -59,7 +64,7 @@ class Staged:
         self._gone = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._fd: int | None = os.open(self.name, flags, 0o600, dir_fd=folder_fd)
-        self.inode = identity_of(os.fstat(self._fd)).inode
+        self._inode = 0  # known from when it is closed on
 
     def write_at(self, offset: int, data: bytes) -> None:
         """Write `data` at `offset`, in any order."""
@@ -136,15 +141,22 @@ class Staged:
         set_meta(fd, mtime_ns, mode)
         if durable:
             fsync(fd)
-        identity = identity_of(os.fstat(fd))
-        self.close()
-        return identity
+        return self._closed(fd)
 
     def close(self) -> None:
         """Give back the descriptor; nothing can be written afterwards."""
         if self._fd is not None:
-            os.close(self._fd)
+            with suppress(OSError):
+                self._closed(self._fd)
+
+    def _closed(self, fd: int) -> Identity:
+        try:
+            identity = identity_of(os.fstat(fd))
+        finally:
+            os.close(fd)
             self._fd = None
+        self._inode = identity.inode
+        return identity
 
     def placed(self) -> None:
         """It has its target's name now: there is nothing left to discard."""
@@ -157,7 +169,7 @@ class Staged:
         if self._gone:
             return
         with suppress(OSError), opened_folder(self._root, self.parts[:-1]) as folder_fd:
-            if os.lstat(self.name, dir_fd=folder_fd).st_ino == self.inode:
+            if os.lstat(self.name, dir_fd=folder_fd).st_ino == self._inode:
                 os.unlink(self.name, dir_fd=folder_fd)
 
     def _open_fd(self) -> int:

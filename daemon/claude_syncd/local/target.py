@@ -68,7 +68,7 @@ def same_content(now: Identity | None, expected: Identity) -> bool:
 
 
 def take_new_name(folder_fd: int, staged: str, target: str) -> None:
-    """Rename, but never over something. Raises OSError, Changed."""
+    """Rename, but never over something. Raises Changed, LocalError where that is no regular file, OSError."""
     try:
         try:
             rename_to_new(folder_fd, staged, target)
@@ -76,6 +76,7 @@ def take_new_name(folder_fd: int, staged: str, target: str) -> None:
             os.link(staged, target, src_dir_fd=folder_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
             os.unlink(staged, dir_fd=folder_fd)
     except FileExistsError:
+        identity_at(folder_fd, target)
         raise changed(target) from None
 
 
