@@ -170,7 +170,7 @@ def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
 
 def test_killed_again_and_again(folder_lab: Lab, report: Callable[[str], None]) -> None:
-    _crash_rounds(folder_lab, 8, report)
+    _crash_rounds(folder_lab, 20, report)
 
 
 @pytest.mark.long

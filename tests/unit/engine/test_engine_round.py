@@ -149,7 +149,7 @@ async def test_an_append_to_a_large_session_is_one_small_put_and_little_reading(
     ann, bob = pair
     chunk = "".join(row(n) for n in range(16_000))
     path = ann.write(ann.transcript(), chunk)
-    while path.stat().st_size < 60_000_000:
+    while path.stat().st_size < 200_000_000:
         ann.append(ann.transcript(), chunk)
     ann.touch(ann.transcript(), age=5)
     await settle(ann, bob)
