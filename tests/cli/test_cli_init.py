@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fresh_machine import CODE, CTL, GOOD, SET_UP, Machine, new_machine
+from prepared_vault import prepared
+from vaults import FolderVault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +27,8 @@ def vault(tmp_path: Path) -> Path:
 
 
 def created(machine: Machine, vault: Path, *words: str) -> str:
-    """Create a vault without a passphrase; gives the recovery code."""
-    done = machine.run("init", "--folder", str(vault), "--generate-key", *words)
+    """Create a vault without a passphrase; gives the recovery code. In this process: it comes before the test."""
+    done = machine.run_here("init", "--folder", str(vault), "--generate-key", *words)
     assert (done.code, done.err) == (0, "")
     (code,) = CODE.findall(done.out)
     return str(code)
@@ -61,7 +63,7 @@ def test_create_with_a_passphrase_then_join_with_it_and_with_the_code(tmp_path: 
 
 
 def test_everything_written_is_private(machine: Machine, vault: Path) -> None:
-    created(machine, vault)
+    assert machine.run("init", "--folder", str(vault), "--generate-key").code == 0
     assert machine.state.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in machine.state.iterdir()} == {0o600}
 
@@ -79,10 +81,11 @@ def test_json_has_the_code_once_and_nothing_else_on_stdout(machine: Machine, vau
 
 @pytest.mark.parametrize("secret", ["quite another passphrase here", "0000-0000-0000-0000-0000-0000-0000-0000-0000"])
 def test_a_wrong_secret_changes_nothing(tmp_path: Path, vault: Path, secret: str) -> None:
-    created(new_machine(tmp_path, "one"), vault)
+    vault.parent.mkdir()
+    FolderVault(vault).place(prepared(GOOD))
     before = sorted(path.name for path in vault.rglob("*"))
     two = new_machine(tmp_path, "two")
-    done = two.run("init", "--folder", str(vault), "--passphrase-stdin", stdin=f"{secret}\n")
+    done = two.run_here("init", "--folder", str(vault), "--passphrase-stdin", stdin=f"{secret}\n")
     assert done.code == 1
     assert done.err.startswith("error: ")
     assert "hint: " in done.err
@@ -100,7 +103,7 @@ def test_generate_key_does_not_join(tmp_path: Path, vault: Path) -> None:
 
 
 def test_a_recovery_code_does_not_become_a_passphrase(machine: Machine, vault: Path) -> None:
-    done = machine.run(
+    done = machine.run_here(
         "init", "--folder", str(vault), "--passphrase-stdin", stdin="7K2M-HVSH-9ABC-0000-1111-2222-3333-4444-WXYZ\n"
     )
     assert done.code == 2
@@ -110,7 +113,7 @@ def test_a_recovery_code_does_not_become_a_passphrase(machine: Machine, vault: P
 
 @pytest.mark.parametrize("passphrase", ["hunter2", "password123456", "aaaaaaaaaaaaaaaaaaaaaaaa", "sunshine2024!"])
 def test_an_easy_passphrase_is_refused_with_the_reason(machine: Machine, vault: Path, passphrase: str) -> None:
-    done = machine.run("init", "--folder", str(vault), "--passphrase-stdin", stdin=f"{passphrase}\n")
+    done = machine.run_here("init", "--folder", str(vault), "--passphrase-stdin", stdin=f"{passphrase}\n")
     assert done.code == 2
     assert "too easy to guess" in done.err
     assert passphrase not in done.err
@@ -166,9 +169,10 @@ def test_force_to_the_same_vault_stays_the_same_device(machine: Machine, vault: 
 
 def test_a_wrong_secret_with_force_keeps_the_old_key(machine: Machine, vault: Path, tmp_path: Path) -> None:
     created(machine, vault)
-    created(new_machine(tmp_path, "two"), tmp_path / "other")
+    FolderVault(tmp_path / "other").place(prepared(GOOD))
     before = {path: path.read_bytes() for path in machine.state.iterdir()}
-    done = machine.run("init", "--folder", str(tmp_path / "other"), "--passphrase-stdin", "--force", stdin=f"{GOOD}\n")
+    wrong = f"not {GOOD}\n"
+    done = machine.run("init", "--folder", str(tmp_path / "other"), "--passphrase-stdin", "--force", stdin=wrong)
     assert done.code == 1
     assert {path: path.read_bytes() for path in machine.state.iterdir()} == before
 
@@ -177,7 +181,7 @@ def test_a_wrong_secret_with_force_keeps_the_old_key(machine: Machine, vault: Pa
 def test_a_folder_of_other_things_is_refused_and_kept(machine: Machine, vault: Path, force: tuple[str, ...]) -> None:
     vault.mkdir(parents=True)
     (vault / "photo.jpg").write_bytes(b"dear")
-    done = machine.run("init", "--folder", str(vault), "--generate-key", *force)
+    done = machine.run_here("init", "--folder", str(vault), "--generate-key", *force)
     assert done.code == 1
     assert "other things" in done.err
     assert [path.name for path in vault.iterdir()] == ["photo.jpg"]
@@ -277,7 +281,7 @@ def test_while_another_process_works_on_the_state_nothing_is_replaced(machine: M
     ],
 )
 def test_wrong_words_are_explained_and_write_nothing(machine: Machine, words: tuple[str, ...], part: str) -> None:
-    done = machine.run("init", *words)
+    done = machine.run_here("init", *words)
     assert done.code in (1, 2)
     assert part in done.err
     assert done.err.startswith("error: ")

@@ -75,28 +75,28 @@ def test_settings_of_another_machine_wait_for_approval(bare: Desk) -> None:
     alone = bare
     (alone.home / ".claude").mkdir()
     folder = ("--folder", str(alone.home / "vault"))
-    made = alone.ctl("init", *folder, "--generate-key", "--device-name", "laptop", "--yes", "--json")
+    made = alone.here("init", *folder, "--generate-key", "--device-name", "laptop", "--yes", "--json")
     settings = alone.home / ".claude" / "settings.json"
     hooks = {"Stop": [{"hooks": [{"type": "command", "command": "~/bin/x"}]}]}
     settings.write_text(json.dumps({"model": "a", "hooks": hooks, "env": {"A": "b"}}))
-    assert alone.ctl("push").code == 0
+    assert alone.here("push").code == 0
     other = replace(alone, home=alone.home / "other")
     (other.home / ".claude").mkdir(parents=True)
     key = other.home / "key"
     key.write_text(made.json["recovery_code"])
-    joined = other.ctl("init", *folder, "--passphrase-file", str(key), "--device-name", "desktop", "--yes")
+    joined = other.here("init", *folder, "--passphrase-file", str(key), "--device-name", "desktop", "--yes")
     assert joined.code == 0, joined.err
-    assert other.ctl("sync").code == 0
+    assert other.here("sync").code == 0
     mine = other.home / ".claude" / "settings.json"
     assert json.loads(mine.read_text()) == {"model": "a"}
-    assert other.ctl("status", "--json").json["approvals"] == 1
-    (info,) = other.ctl("approve", "--json").json["approvals"]
+    assert other.here("status", "--json").json["approvals"] == 1
+    (info,) = other.here("approve", "--json").json["approvals"]
     assert (info["setting"], info["device"], json.loads(info["new"])) == ("hooks.Stop", "laptop", hooks["Stop"])
-    assert other.ctl("approve", "0000").code == 2
-    assert other.ctl("approve", info["id"]).out == "1 setting approved\n"
+    assert other.here("approve", "0000").code == 2
+    assert other.here("approve", info["id"]).out == "1 setting approved\n"
     assert json.loads(mine.read_text()) == {"model": "a", "hooks": hooks}
-    assert other.ctl("sync").out == "nothing to do: all is in sync\n"
-    assert alone.ctl("sync").out == "nothing to do: all is in sync\n"
+    assert other.here("sync").out == "nothing to do: all is in sync\n"
+    assert alone.here("sync").out == "nothing to do: all is in sync\n"
 
 
 def test_devices_and_conflicts(alone: Desk) -> None:
