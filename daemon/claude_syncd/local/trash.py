@@ -1,4 +1,8 @@
-"""What was overwritten or deleted on this device: `<day>/<random>/<path>`, hard links where that is possible."""
+"""What was overwritten or deleted on this device: `<day>/<random>/<path>`, hard links where that is possible.
+
+What was overwritten last of a path on a day is `<day>/latest/<path>`. A later version that begins with it takes its
+place: a session that grows by many small pulls would fill the disk with its own beginnings.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import errno
 import os
 import re
 import secrets
+import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EACCES})
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _CHUNK = 1024 * 1024
+_LATEST = "latest"
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -79,15 +85,29 @@ class Slot:
 
     def keep(self, folder_fd: int, name: str, path: str) -> Path:
         """Keep the file `name` of an open folder, which stays in the tree, as `path`; where it is kept."""
-        parts = self._free(path)
-        with self._opened(parts[:-1]) as kept_fd:
-            try:
-                os.link(name, parts[-1], src_dir_fd=folder_fd, dst_dir_fd=kept_fd, follow_symlinks=False)
-            except OSError as error:
-                if error.errno not in _NO_LINK:
-                    raise
-                _copy(folder_fd, name, kept_fd, parts[-1])
+        parts = (self._day, _LATEST, *parts_of(path))
+        try:
+            with self._opened(parts[:-1]) as kept_fd:
+                self._keep_latest(folder_fd, name, kept_fd, path)
+        except (NotADirectoryError, IsADirectoryError):  # what is a folder now was a file that day, or the reverse
+            parts = self._free(path)
+            with self._opened(parts[:-1]) as kept_fd:
+                _link(folder_fd, name, kept_fd, parts[-1])
         return self._trash.joinpath(*parts)
+
+    def _keep_latest(self, folder_fd: int, name: str, kept_fd: int, path: str) -> None:
+        latest, fresh = parts_of(path)[-1], f".{secrets.token_hex(8)}"
+        _link(folder_fd, name, kept_fd, fresh)
+        try:
+            if not _begins_with(kept_fd, fresh, latest):
+                aside = self._free(path)
+                with self._opened(aside[:-1]) as aside_fd:
+                    os.rename(latest, aside[-1], src_dir_fd=kept_fd, dst_dir_fd=aside_fd)
+            os.rename(fresh, latest, src_dir_fd=kept_fd, dst_dir_fd=kept_fd)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(fresh, dir_fd=kept_fd)  # it failed, or both are one file
+        os.utime(self._trash / self._day)  # see `expire`
 
     def take(self, folder_fd: int, name: str, path: str) -> Path:
         """Move the file `name` of an open folder out of the tree, atomically; where it is kept.
@@ -124,6 +144,41 @@ class Slot:
             self._prefix = (self._day, secrets.token_hex(8))
             parts = (*self._prefix, *parts_of(path))
         return parts
+
+
+def _link(folder_fd: int, name: str, kept_fd: int, kept_name: str) -> None:
+    try:
+        os.link(name, kept_name, src_dir_fd=folder_fd, dst_dir_fd=kept_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _copy(folder_fd, name, kept_fd, kept_name)
+
+
+def _begins_with(folder_fd: int, name: str, beginning: str) -> bool:
+    """Whether the file `name` begins with all of the file `beginning`, which may be missing. Raises IsADirectoryError
+    where that is no file.
+    """
+    with ExitStack() as stack:
+        descriptors = []
+        for one in (beginning, name):
+            try:
+                fd = os.open(one, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
+            except FileNotFoundError:
+                return True
+            stack.callback(os.close, fd)
+            descriptors.append(fd)
+        before, after = map(os.fstat, descriptors)
+        if not stat.S_ISREG(before.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), beginning)
+        if before.st_size > after.st_size:
+            return False
+        for offset in range(0, before.st_size, _CHUNK):
+            length = min(_CHUNK, before.st_size - offset)
+            piece, same = (os.pread(fd, length, offset) for fd in descriptors)
+            if len(piece) != length or piece != same:
+                return False
+        return True
 
 
 def _copy(folder_fd: int, name: str, kept_fd: int, kept_name: str) -> None:

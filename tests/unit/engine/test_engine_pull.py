@@ -86,3 +86,22 @@ async def test_a_session_that_was_rewritten_and_is_longer_now_is_fetched_whole(v
         assert bob.read(bob.transcript()) == ann.read(ann.transcript())
         assert not bob.site.problems
         assert not bob.conflicts()
+
+
+async def test_a_session_that_is_pulled_again_and_again_does_not_fill_the_trash(vault: Vault, tmp_path: Path) -> None:
+    ann, bob = Device(vault, tmp_path, "ann"), Device(vault, tmp_path, "bob")
+    with ann.running(), bob.running():
+        await ann.start()
+        await bob.start()
+        ann.write(ann.transcript(), rows(20, 0), age=100)
+        await ann.sync()
+        await bob.sync()
+        for turn in range(1, 6):
+            ann.append(ann.transcript(), rows(1, turn))
+            ann.touch(ann.transcript(), age=100 - turn)
+            await ann.sync()
+            before = bob.read(bob.transcript())
+            await bob.sync()
+        (kept,) = [path for path in bob.places.trash.rglob("*") if path.is_file()]
+        assert kept.read_text() == before
+        assert bob.read(bob.transcript()) == ann.read(ann.transcript())

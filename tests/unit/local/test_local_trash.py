@@ -38,6 +38,65 @@ def test_a_link_under_day_and_path_that_nobody_else_can_read(tree: Path, tmp_pat
         assert stat.S_IMODE((trash.folder / folder).stat().st_mode) == 0o700
 
 
+def keep_all(trash: Trash, tree: Path, *contents: str, path: str = "a/f") -> list[Path]:
+    """Keep a file that is replaced by the next content each time."""
+    places = []
+    folder = os.open(tree, os.O_RDONLY)
+    try:
+        for content in contents:
+            (tree / "new").write_text(content)
+            (tree / "new").replace(tree / "f")
+            places.append(trash.slot().keep(folder, "f", path))
+    finally:
+        os.close(folder)
+    return places
+
+
+def kept(trash: Trash) -> list[str]:
+    return sorted(path.read_text() for path in trash.folder.rglob("*") if path.is_file())
+
+
+def test_of_a_file_that_only_grew_the_last_version_of_a_day_is_kept(tree: Path, tmp_path: Path) -> None:
+    """A session of 50 MB that is pulled 500 times a day would take 25 GB."""
+    now = [NOON_NS]
+    trash = Trash(tmp_path / "trash", lambda: now[0])
+    places = keep_all(trash, tree, "", "one", "one two", "one two", "one two three")
+    assert kept(trash) == ["one two three"]
+    assert len(set(places)) == 1
+    assert len(list(trash.folder.rglob("*"))) == 4, "no folders are left of the others"
+    now[0] += DAY_NS
+    keep_all(trash, tree, "one two three four")
+    assert kept(trash) == ["one two three", "one two three four"]
+
+
+def test_what_does_not_begin_with_the_one_before_takes_nothing_from_it(tree: Path, tmp_path: Path) -> None:
+    trash = Trash(tmp_path / "trash", lambda: NOON_NS)
+    big = "x" * 3_000_000
+    contents = ["one", "two", "two and", "tw", "one", big, big[:-1] + "y" + "z"]
+    keep_all(trash, tree, *contents)
+    assert kept(trash) == sorted(["one", "two and", "tw", "one", *contents[5:]])
+
+
+def test_what_was_written_late_to_a_kept_file_stays(tree: Path, tmp_path: Path) -> None:
+    """Somebody had it open when it was replaced."""
+    trash = Trash(tmp_path / "trash", lambda: NOON_NS)
+    (place,) = keep_all(trash, tree, "one")
+    with place.open("a") as late:
+        late.write(" late")
+    keep_all(trash, tree, "one two", "one two three")
+    assert kept(trash) == ["one late", "one two three"]
+
+
+def test_a_file_of_a_days_trash_that_became_a_folder_and_a_folder_that_became_a_file(
+    tree: Path, tmp_path: Path
+) -> None:
+    trash = Trash(tmp_path / "trash", lambda: NOON_NS)
+    keep_all(trash, tree, "one", path="a/f")
+    keep_all(trash, tree, "two", "two more", path="a/f/g")
+    keep_all(trash, tree, "three", path="a")
+    assert kept(trash) == ["one", "three", "two", "two more"]
+
+
 DAY = 86_400
 
 
