@@ -96,6 +96,7 @@ async def test_a_session_that_is_pulled_again_and_again_does_not_fill_the_trash(
         ann.write(ann.transcript(), rows(20, 0), age=100)
         await ann.sync()
         await bob.sync()
+        before = ""
         for turn in range(1, 6):
             ann.append(ann.transcript(), rows(1, turn))
             ann.touch(ann.transcript(), age=100 - turn)
