@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -74,7 +74,7 @@ class Mover:
     def _now(self, one: Slice) -> tuple[Slice, ...]:
         """Where a slice is now; nothing unless all of it was moved."""
         found, end = [], one.start + one.length
-        for span in self._spans.get((one.object, one.blob), ()):
+        for span in _overlapping(one, self._spans.get((one.object, one.blob), ())):
             at = span.start
             for ticket, start, length in self._placed[span]:
                 first, last = max(at, one.start), min(at + length, end)
@@ -127,12 +127,17 @@ class Mover:
                 self._placed[one].append((ticket, start, length))
 
 
+def _overlapping(one: Slice, spans: Sequence[Slice]) -> Sequence[Slice]:
+    """Those of `spans`, in order and apart, that a slice may have a part of: a blob of a log has thousands."""
+    first = bisect_right(spans, one.start, key=_start)
+    last = bisect_left(spans, one.start + one.length, lo=first, key=_start)
+    return spans[max(0, first - 1) : last]
+
+
 def _uncovered(one: Slice, spans: Sequence[Slice]) -> list[Slice]:
     """The parts of a slice that none of `spans`, in order, has."""
     parts, start, end = [], one.start, one.start + one.length
-    for span in spans:
-        if span.start >= end:
-            break
+    for span in _overlapping(one, spans):
         if start < span.start:
             parts.append(Slice(one.object, one.blob, start, span.start - start))
         start = max(start, span.start + span.length)
